@@ -21,7 +21,10 @@
 #define _LINUX_IOVA_RANGES_H
 
 #include <linux/gfp.h>
+#include <linux/kconfig.h>
 #include <linux/types.h>
+
+struct task_struct;
 
 /**
  * struct iova_range - an inclusive range of IOVAs
@@ -125,5 +128,10 @@ bool iova_ranges_equal(const struct iova_ranges *a,
 		       const struct iova_ranges *b);
 bool iova_ranges_is_subset(const struct iova_ranges *a,
 			   const struct iova_ranges *b);
+
+#if IS_ENABLED(CONFIG_IOVA_RANGES_KUNIT_TEST)
+/* For tests: the task for which every allocation of ranges fails, or NULL */
+extern struct task_struct *iova_ranges_kunit_starved;
+#endif
 
 #endif /* _LINUX_IOVA_RANGES_H */
