@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Lanes, and running a guest on one of them.
+
+Each run has a folder of its own: console.log and ktap.log are the guest's two
+serial ports, qemu.log is QEMU's own voice, command the way to start it again.
+QEMU's control channel tells a power-off from a reset; a guest that has not
+ended by its time limit is killed.
+"""
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import threading
+import time
+import tomllib
+
+import overlay
+import verdict
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+QEMU = os.environ.get('QEMU', 'qemu-system-x86_64')
+# no_timer_check: the kernel's trial of the timer interrupt counts wall time, and panics
+# when a busy host keeps an emulated processor waiting.
+KERNEL_ARGS = 'console=ttyS0,115200 loglevel=6 panic=-1 log_buf_len=8M no_timer_check'
+
+
+def lanes():
+    with open(os.path.join(HERE, 'lanes.toml'), 'rb') as text:
+        return tomllib.load(text)
+
+
+def why_not(lane):
+    """Why this QEMU cannot run the lane, or None."""
+    if not shutil.which(QEMU):
+        return f'{QEMU} is not installed'
+    for device, properties in lane.get('needs', {}).items():
+        text = subprocess.run([QEMU, '-device', f'{device},help'], capture_output=True,
+                              text=True, stdin=subprocess.DEVNULL)
+        have = set(re.findall(r'^ +([\w-]+)=<', text.stdout, re.M))
+        lacking = [p for p in properties if p not in have]
+        if text.returncode or lacking:
+            version = subprocess.run([QEMU, '--version'], capture_output=True, text=True).stdout
+            return (f'{version.splitlines()[0]}: device {device} '
+                    + (f'lacks {", ".join(lacking)}' if not text.returncode else 'is unknown'))
+    return None
+
+
+def command_line(lane, kernel, initrd, job, kernel_args, serial):
+    command = [QEMU, '-nodefaults', '-no-user-config', '-display', 'none', '-nic', 'none',
+               '-no-reboot', '-accel', 'tcg', '-machine', lane['machine'], '-cpu', lane['cpu'],
+               '-m', lane['memory'], '-smp', str(lane['smp'])]
+    for device in lane['devices']:
+        command += ['-device', device]
+    append = f'{KERNEL_ARGS} {lane["kernel_args"]} {kernel_args} -- {" ".join(job)}'
+    return command + serial + ['-kernel', kernel, '-initrd', initrd, '-append', append]
+
+
+class Tail(threading.Thread):
+    """Show what programs say while the guest runs."""
+
+    def __init__(self, path):
+        super().__init__(daemon=True)
+        self.path, self.done = path, threading.Event()
+
+    def run(self):
+        rest, last = b'', False
+        with open(self.path, 'rb') as source:
+            while True:
+                last = self.done.is_set()
+                rest += source.read()
+                *lines, rest = rest.split(b'\n')
+                for line in lines:
+                    text = line.decode(errors='replace')
+                    if text.startswith('    # '):
+                        print(text[6:], flush=True)
+                    elif text.startswith('    #'):
+                        print(flush=True)
+                if last:
+                    return
+                self.done.wait(0.05)
+
+
+def run(lane, kernel, initrd, job, folder, timeout, kernel_args='', show=False):
+    """Boot once. Returns what the host saw of QEMU, for the verdict."""
+    os.makedirs(folder, exist_ok=True)
+    console, ktap = os.path.join(folder, 'console.log'), os.path.join(folder, 'ktap.log')
+    for path in (console, ktap):
+        open(path, 'w').close()
+    command = command_line(lane, kernel, initrd, job, kernel_args, [
+        '-chardev', f'file,id=console,path={console}', '-serial', 'chardev:console',
+        '-chardev', f'file,id=ktap,path={ktap}', '-serial', 'chardev:ktap', '-qmp', 'stdio'])
+    with open(os.path.join(folder, 'command'), 'w') as out:
+        out.write(shlex.join(command) + '\n')
+
+    facts = {'timeout': 0, 'shutdown': None, 'status': None, 'stderr': ''}
+    start = time.monotonic()
+    with open(os.path.join(folder, 'qemu.log'), 'w') as stderr:
+        qemu = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                stderr=stderr, text=True)
+    tail = Tail(ktap) if show else None
+    if tail:
+        tail.start()
+
+    def give_up():
+        facts['timeout'] = timeout
+        qemu.kill()
+
+    limit = threading.Timer(timeout, give_up)
+    limit.start()
+    try:
+        qemu.stdin.write('{"execute": "qmp_capabilities"}\n')
+        qemu.stdin.flush()
+        for line in qemu.stdout:
+            event = json.loads(line)
+            if event.get('event') == 'SHUTDOWN':
+                facts['shutdown'] = event['data']['reason']
+    except BrokenPipeError:
+        pass
+    finally:
+        facts['status'] = qemu.wait()
+        limit.cancel()
+        if tail:
+            tail.done.set()
+            tail.join()
+    with open(os.path.join(folder, 'qemu.log')) as text:
+        facts['stderr'] = text.read()
+    facts['seconds'] = round(time.monotonic() - start, 1)
+    with open(os.path.join(folder, 'facts.json'), 'w') as out:
+        json.dump(facts, out)
+    return facts
+
+
+def our_suites():
+    """KUnit suites that the overlay's sources define: each of them must report."""
+    files, _ = overlay.split(overlay.repo_files())
+    return verdict.kunit_suites(os.path.join(overlay.REPO, path) for path in files
+                                if path.endswith('.c') and not path.startswith('tools/'))
+
+
+def judge(folder, facts, tree, expected, lane, suites=(), speaks_ktap=True):
+    result, said = verdict.judge(
+        facts, verdict.lines_of(os.path.join(folder, 'console.log')),
+        verdict.lines_of(os.path.join(folder, 'ktap.log')), tree,
+        verdict.load_rules(os.path.join(HERE, 'splats.conf')), expected, suites,
+        lane.get('may_skip', {}), speaks_ktap)
+    with open(os.path.join(folder, 'parsed.log'), 'w') as out:
+        out.write(said)
+    return result
