@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the type1 tests share: addresses that every IOMMU can use, and a
+ * snapshot of what must not change when a call is refused.
+ */
+#ifndef SELFTESTS_VFIO_TYPE1_H
+#define SELFTESTS_VFIO_TYPE1_H
+
+#include "../kselftest_harness.h"
+#include "vfio_util.h"
+
+/*
+ * IOVAs used by the tests.  No IOMMU of the test machines has a reserved region
+ * below the MSI window of x86, apart from what lies in the first 16 MiB and
+ * between 128 MiB and 129 MiB (Arm's MSI window).
+ */
+#define IOVA_BASE	(1 * GIB)
+#define IOVA_RESIDENT	(2 * GIB)
+
+struct type1_state {
+	long long avail;	/* mappings that may still be made */
+	long long locked_kib;	/* locked memory charged to this process */
+	long long pinned;	/* pages pinned for DMA in the system */
+};
+
+static inline struct type1_state type1_state(int container)
+{
+	return (struct type1_state) {
+		.avail = type1_dma_avail(container),
+		.locked_kib = locked_kib(),
+		.pinned = pinned_pages(),
+	};
+}
+
+/* The container and this process are exactly as @before says. */
+static inline bool unchanged(int container, const struct type1_state *before)
+{
+	struct type1_state now = type1_state(container);
+
+	if (!memcmp(&now, before, sizeof(now)))
+		return true;
+	fprintf(stderr, "# DMA_AVAIL %lld -> %lld, VmLck %lld -> %lld kB, pinned %lld -> %lld\n",
+		before->avail, now.avail, before->locked_kib, now.locked_kib,
+		before->pinned, now.pinned);
+	return false;
+}
+
+/* The mapping can be made, and undone. */
+static inline int map_and_unmap(int container, const void *vaddr, __u64 iova, __u64 size)
+{
+	int err = dma_map(container, vaddr, iova, size);
+
+	return err ? err : dma_unmap(container, iova, size);
+}
+
+#endif /* SELFTESTS_VFIO_TYPE1_H */
