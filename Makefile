@@ -46,7 +46,7 @@ deps:
 $(KSRC_TARBALL): | deps
 
 # The base, unpacked once for each tarball.
-$(O)/base.stamp: $(KSRC_TARBALL) $(S)/unpack
+$(O)/base.stamp: $(KSRC_TARBALL)
 	@mkdir -p $(O)
 	@$(S)/step "unpacking the base kernel" $(O)/log/unpack.log $(S)/unpack $(KSRC_TARBALL) $(O)
 	@touch $@
