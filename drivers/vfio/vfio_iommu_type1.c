@@ -99,17 +99,13 @@ static unsigned int type1_unmap_flags(const struct type1 *type1)
 }
 
 /*
- * The page sizes to report. An IOMMU page that is smaller than the CPU's is of
- * no use to anybody, because memory is pinned in pages of the CPU: what is
- * reported instead is that the CPU's page works.
+ * The page sizes to report. The engine takes any domain in which it can map a
+ * page of the CPU, with one page of its own or with several smaller ones; those
+ * are of no use to anybody, because memory is pinned in pages of the CPU.
  */
 static u64 type1_page_sizes(const struct iopt_info *info)
 {
-	unsigned long sizes = info->pgsize_bitmap;
-
-	if (sizes & ~PAGE_MASK)
-		sizes = (sizes & PAGE_MASK) | PAGE_SIZE;
-	return sizes;
+	return (info->pgsize_bitmap & PAGE_MASK) | PAGE_SIZE;
 }
 
 /*
@@ -231,6 +227,7 @@ static int type1_check_extension(struct type1 *type1, unsigned long extension)
 	switch (extension) {
 	case VFIO_TYPE1_IOMMU:
 	case VFIO_TYPE1v2_IOMMU:
+	case VFIO_TYPE1_NESTING_IOMMU:
 	case VFIO_UNMAP_ALL:
 		return 1;
 	case VFIO_DMA_CC_IOMMU:
@@ -264,7 +261,7 @@ static void *type1_add_cap(struct vfio_info_cap *caps, size_t size, u16 id)
 
 #define TYPE1_MAX_BITMAP_SIZE	SZ_256M
 
-static int type1_add_migration(struct vfio_info_cap *caps, u64 page_sizes)
+static int type1_add_migration(struct vfio_info_cap *caps)
 {
 	struct vfio_iommu_type1_info_cap_migration *cap;
 
@@ -272,7 +269,7 @@ static int type1_add_migration(struct vfio_info_cap *caps, u64 page_sizes)
 			    VFIO_IOMMU_TYPE1_INFO_CAP_MIGRATION);
 	if (!cap)
 		return -ENOMEM;
-	cap->pgsize_bitmap = page_sizes & -page_sizes;
+	cap->pgsize_bitmap = PAGE_SIZE;
 	cap->max_dirty_bitmap_size = TYPE1_MAX_BITMAP_SIZE;
 	return 0;
 }
@@ -340,7 +337,7 @@ static int type1_add_caps(struct vfio_info_cap *caps, struct type1 *type1,
 {
 	int ret;
 
-	ret = type1_add_migration(caps, type1_page_sizes(info));
+	ret = type1_add_migration(caps);
 	if (!ret)
 		ret = type1_add_dma_avail(caps, type1->max_mappings -
 						info->nr_mappings);
@@ -403,8 +400,7 @@ out:
 /**
  * struct type1_bitmap - a window on the dirty bitmap of a user
  * @data: the user's bitmap
- * @iova: what its first bit stands for
- * @shift: log2 of the bytes that a bit stands for
+ * @iova: the page that its first bit stands for
  * @window: which window is in @bits
  * @first: first bit of @bits that is in use
  * @last: last such bit; less than @first if there is none
@@ -418,7 +414,6 @@ out:
 struct type1_bitmap {
 	u64 __user *data;
 	u64 iova;
-	unsigned int shift;
 	u64 window;
 	unsigned long first;
 	unsigned long last;
@@ -451,8 +446,8 @@ static int type1_bitmap_flush(struct type1_bitmap *bitmap)
 
 static int type1_bitmap_set(struct type1_bitmap *bitmap, u64 start, u64 last)
 {
-	u64 bit = (start - bitmap->iova) >> bitmap->shift;
-	u64 last_bit = (last - bitmap->iova) >> bitmap->shift;
+	u64 bit = (start - bitmap->iova) >> PAGE_SHIFT;
+	u64 last_bit = (last - bitmap->iova) >> PAGE_SHIFT;
 
 	while (bit <= last_bit) {
 		u64 window = bit / TYPE1_WINDOW_BITS;
@@ -508,22 +503,19 @@ static int type1_read_dirty(struct type1 *type1, u64 start, u64 last,
 		.iova = start,
 	};
 	struct iopt_info info;
-	u64 page_sizes, nbits;
 	bool tracking, pins_only;
+	u64 npages;
 	int ret;
 
-	iopt_get_info(&type1->iopt, &info);
-	page_sizes = type1_page_sizes(&info);
-	if (ubitmap->pgsize != (page_sizes & -page_sizes))
+	/* The page size that the migration capability reports, and no other. */
+	if (ubitmap->pgsize != PAGE_SIZE)
 		return -EINVAL;
-	if (!IS_ALIGNED(start | (last - start + 1), ubitmap->pgsize))
-		return -EINVAL;
-	bitmap.shift = __ffs64(ubitmap->pgsize);
-	nbits = ((last - start) >> bitmap.shift) + 1;
+	npages = ((last - start) >> PAGE_SHIFT) + 1;
 	if (ubitmap->size > TYPE1_MAX_BITMAP_SIZE ||
-	    ubitmap->size < BITS_TO_U64(nbits) * sizeof(u64))
+	    ubitmap->size < BITS_TO_U64(npages) * sizeof(u64))
 		return -EINVAL;
 
+	iopt_get_info(&type1->iopt, &info);
 	mutex_lock(&type1->lock);
 	tracking = type1->tracking;
 	pins_only = !info.has_domain && !type1->departed;
@@ -851,18 +843,27 @@ static void *type1_open(unsigned long arg)
 		.max_mappings = READ_ONCE(dma_entry_limit),
 		.align = PAGE_SIZE,
 		.small_pages = READ_ONCE(disable_hugepages),
+		.nesting = arg == VFIO_TYPE1_NESTING_IOMMU,
 	};
 	struct type1 *type1;
 	int ret;
 
-	if (arg != VFIO_TYPE1_IOMMU && arg != VFIO_TYPE1v2_IOMMU)
+	switch (arg) {
+	case VFIO_TYPE1_IOMMU:
+	case VFIO_TYPE1v2_IOMMU:
+	case VFIO_TYPE1_NESTING_IOMMU:
+		break;
+	default:
+		/* Other extensions are none that a container can be set to. */
 		return ERR_PTR(-EINVAL);
+	}
 
 	type1 = kzalloc(sizeof(*type1), GFP_KERNEL);
 	if (!type1)
 		return ERR_PTR(-ENOMEM);
 
-	type1->v2 = arg == VFIO_TYPE1v2_IOMMU;
+	/* Nesting implies version 2. */
+	type1->v2 = arg != VFIO_TYPE1_IOMMU;
 	type1->max_mappings = config.max_mappings;
 	init_rwsem(&type1->users);
 	mutex_init(&type1->lock);
@@ -905,6 +906,10 @@ static const struct vfio_iommu_driver_ops type1_ops = {
 	.dma_rw			= type1_dma_rw,
 	.group_iommu_domain	= type1_group_iommu_domain,
 };
+
+#ifdef CONFIG_VFIO_IOMMU_TYPE1_KUNIT_TEST
+#include "vfio_iommu_type1_test.c"
+#endif
 
 static int __init type1_init(void)
 {
