@@ -1,0 +1,973 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Fan-out of mappings to IOMMU domains
+ *
+ * Domains are numbered in the order in which they joined a space, and a mapping
+ * remembers up to which number it is in them. To bring a mapping up to date,
+ * whoever claimed it walks the domains with greater numbers, oldest first. That
+ * is all there is to MAP, where every domain is one it is not in yet, and to
+ * replay, where only the youngest is. A domain that joins while a MAP is under
+ * way is found by that MAP, which looks for another domain, under the lock,
+ * right before its mapping becomes live; mappings that are live by then are
+ * found by the attach. Neither stops the other.
+ *
+ * Work in a domain is done without a lock, under a reference. A domain that
+ * leaves has no device any more, so whatever it still translates reaches
+ * nobody: nothing is unmapped from it, and tasks that are at work in it see
+ * that it is leaving and stop.
+ *
+ * Protection is the domain's own: what the user asked for, made coherent. Every
+ * device that VFIO accepts is behind an IOMMU capable of IOMMU_CACHE.
+ */
+#include <linux/completion.h>
+#include <linux/export.h>
+#include <linux/iommu.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+#include <linux/swap.h>
+
+#include "internal.h"
+
+/* How many extents go into a domain between two looks at the outside world. */
+#define EXTENTS_PER_CHECK	64
+
+/**
+ * struct iopt_domain - a domain that the mappings of a space go to
+ * @node: in iopt->domains; iopt->lock
+ * @domain: the IOMMU's side of it
+ * @refs: the list, and tasks at work in it
+ * @idle: completed with the last reference
+ * @seq: its number; iopt->lock
+ * @leaving: no device is attached any more, stop working for it
+ * @coherent: the domain overrides no-snoop requests of devices
+ * @nr_attached: attachments that use it; iopt->attach_lock
+ */
+struct iopt_domain {
+	struct list_head node;
+	struct iommu_domain *domain;
+	refcount_t refs;
+	struct completion idle;
+	u64 seq;
+	bool leaving;
+	bool coherent;
+	unsigned int nr_attached;
+};
+
+/**
+ * struct iopt_attachment - something that uses a space through a domain
+ * @node: in iopt->groups; iopt->lock
+ * @group: the devices, or %NULL for a domain that its owner looks after
+ * @domain: the domain they are attached to; iopt->attach_lock
+ * @reserved: what may not be mapped for them
+ */
+struct iopt_attachment {
+	struct list_head node;
+	struct iommu_group *group;
+	struct iopt_domain *domain;
+	struct iova_ranges reserved;
+};
+
+/*
+ * One mapping, one domain
+ */
+
+static int map_extent(struct iopt_domain *d, unsigned long iova,
+		      phys_addr_t phys, size_t size, int prot,
+		      bool small_pages, size_t *mapped)
+{
+	size_t step;
+	int ret;
+
+	if (likely(!small_pages)) {
+		ret = iommu_map(d->domain, iova, phys, size, prot);
+		*mapped = ret ? 0 : size;
+		return ret;
+	}
+
+	for (*mapped = 0; *mapped < size; *mapped += step) {
+		step = min_t(size_t, size - *mapped,
+			     PAGE_SIZE - offset_in_page(phys + *mapped));
+		ret = iommu_map(d->domain, iova + *mapped, phys + *mapped, step,
+				prot);
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+/* All of the mapping, or none of it with an error. */
+static int map_in_domain(struct iopt_domain *d, struct iopt_mapping *mapping,
+			 bool small_pages)
+{
+	size_t skip = mapping->offset & ~PAGE_MASK, mapped;
+	u64 left = mapping->last - mapping->start + 1;
+	int prot = mapping->prot | IOMMU_CACHE, ret = 0;
+	unsigned long iova = mapping->start;
+	unsigned int nr_extents = 0;
+	struct umem_iter iter;
+
+	umem_iter_first(&iter, mapping->umem, mapping->offset >> PAGE_SHIFT);
+	for (;;) {
+		size_t size = min_t(u64, left,
+				    ((u64)iter.npages << PAGE_SHIFT) - skip);
+
+		ret = map_extent(d, iova, PFN_PHYS(iter.pfn) + skip, size, prot,
+				 small_pages, &mapped);
+		iova += mapped;
+		left -= mapped;
+		if (ret || !left)
+			break;
+		if (unlikely(++nr_extents % EXTENTS_PER_CHECK == 0)) {
+			if (READ_ONCE(d->leaving))
+				return 0;
+			if (fatal_signal_pending(current)) {
+				ret = -EINTR;
+				break;
+			}
+			cond_resched();
+		}
+		umem_iter_next(&iter);
+		skip = 0;
+	}
+	if (ret && iova != mapping->start)
+		iommu_unmap(d->domain, mapping->start, iova - mapping->start);
+	return ret;
+}
+
+/*
+ * Takes mappings out of one domain and has its IOTLB forget them: one range if
+ * there is one mapping; for more, the whole domain, which costs the hardware
+ * one command however they are scattered. Told that the flush is queued,
+ * drivers leave the invalidation to us, as they do for the DMA API's flush
+ * queues, and only collect page-table pages to be freed after it.
+ */
+static void unmap_in_domain(struct iopt_domain *d,
+			    struct iopt_mapping *mappings)
+{
+	struct iommu_iotlb_gather gather;
+	struct iopt_mapping *mapping;
+	bool some = false;
+
+	iommu_iotlb_gather_init(&gather);
+	gather.queued = mappings->next && d->domain->ops->flush_iotlb_all;
+	for (mapping = mappings; mapping; mapping = mapping->next) {
+		size_t size = mapping->last - mapping->start + 1;
+
+		if (mapping->seq < d->seq)
+			continue;
+		if (READ_ONCE(d->leaving))
+			break;
+		some = true;
+		WARN_ON_ONCE(iommu_unmap_fast(d->domain, mapping->start, size,
+					      &gather) < size);
+		cond_resched();
+	}
+	if (!some)
+		return;
+	if (gather.queued) {
+		iommu_flush_iotlb_all(d->domain);
+		put_pages_list(&gather.freelist);
+	} else {
+		iommu_iotlb_sync(d->domain, &gather);
+	}
+}
+
+/*
+ * All domains
+ */
+
+/* The oldest domain younger than @seq, with a reference, or %NULL. */
+static struct iopt_domain *get_domain_after(struct io_pagetable *iopt, u64 seq)
+{
+	struct iopt_domain *d;
+
+	lockdep_assert_held(&iopt->lock);
+	list_for_each_entry(d, &iopt->domains, node) {
+		if (d->seq > seq) {
+			refcount_inc(&d->refs);
+			return d;
+		}
+	}
+	return NULL;
+}
+
+static void put_domain(struct iopt_domain *d)
+{
+	if (refcount_dec_and_test(&d->refs))
+		complete(&d->idle);
+}
+
+/**
+ * iopt_fill_domains - bring a mapping into every domain that it is not in yet
+ * @iopt: the space, locked; the lock is dropped for the work
+ * @mapping: a mapping that the caller claimed, with its umem pinned if there is
+ *	     a domain
+ *
+ * Return: 0, and when it returns there is no domain that the mapping is not in;
+ * -EINTR for a fatal signal, or what an IOMMU driver answered: then the mapping
+ * stays in the domains that it was brought into, up to mapping->seq.
+ */
+int iopt_fill_domains(struct io_pagetable *iopt, struct iopt_mapping *mapping)
+{
+	struct iopt_domain *d;
+	int ret = 0;
+
+	while (!ret && (d = get_domain_after(iopt, mapping->seq))) {
+		mutex_unlock(&iopt->lock);
+		ret = map_in_domain(d, mapping, iopt->config.small_pages);
+		if (!ret)
+			mapping->seq = d->seq;
+		put_domain(d);
+		mutex_lock(&iopt->lock);
+	}
+	return ret;
+}
+
+/**
+ * iopt_clear_domains - take mappings out of every domain that they are in
+ * @iopt: the space, not locked
+ * @mappings: the first of a chain of mappings that the caller claimed
+ *
+ * When it returns, no device reaches any of them. Allocates nothing.
+ */
+void iopt_clear_domains(struct io_pagetable *iopt,
+			struct iopt_mapping *mappings)
+{
+	struct iopt_domain *d;
+	u64 seq = 0;
+
+	mutex_lock(&iopt->lock);
+	while ((d = get_domain_after(iopt, seq))) {
+		mutex_unlock(&iopt->lock);
+		unmap_in_domain(d, mappings);
+		seq = d->seq;
+		put_domain(d);
+		mutex_lock(&iopt->lock);
+	}
+	mutex_unlock(&iopt->lock);
+}
+
+/*
+ * What may be mapped
+ */
+
+static unsigned long smallest_page(struct iommu_domain *domain)
+{
+	return 1UL << __ffs(domain->pgsize_bitmap);
+}
+
+/*
+ * Everything that stands in the way less every attachment's reserved ranges.
+ * There is room for the result: see make_room().
+ */
+static void update_usable(struct io_pagetable *iopt)
+{
+	struct iopt_attachment *att;
+	struct iopt_domain *d;
+
+	lockdep_assert_held(&iopt->lock);
+	WARN_ON(iova_ranges_set_full(&iopt->usable));
+	list_for_each_entry(att, &iopt->groups, node) {
+		WARN_ON(iova_ranges_subtract(&iopt->spare, &iopt->usable,
+					     &att->reserved));
+		swap(iopt->usable, iopt->spare);
+	}
+
+	iopt->align = max(iopt->config.align, 1UL);
+	list_for_each_entry(d, &iopt->domains, node)
+		iopt->align = max(iopt->align, smallest_page(d->domain));
+}
+
+/*
+ * Room for one more attachment's ranges, so that usable ranges can be computed
+ * again without memory whenever one leaves. Taking away a set of n ranges
+ * leaves at most n more ranges than there were.
+ */
+static int make_room(struct io_pagetable *iopt, u32 nr_ranges)
+{
+	u64 nr = iopt->max_reserved + nr_ranges + 1;
+	int ret;
+
+	lockdep_assert_held(&iopt->lock);
+	if (nr > U32_MAX)
+		return -ENOMEM;
+	ret = iova_ranges_reserve(&iopt->usable, nr, GFP_KERNEL_ACCOUNT) ?:
+	      iova_ranges_reserve(&iopt->spare, nr, GFP_KERNEL_ACCOUNT);
+	if (!ret)
+		iopt->max_reserved += nr_ranges;
+	return ret;
+}
+
+/* Does a mapping stand where @reserved will, or where pages are too large. */
+static bool collides(struct io_pagetable *iopt,
+		     const struct iova_ranges *reserved, unsigned long align)
+{
+	const struct iova_range *range;
+	struct iopt_mapping *mapping;
+
+	lockdep_assert_held(&iopt->lock);
+	iova_ranges_for_each(range, reserved) {
+		mapping = iopt_first_mapping(iopt, range->start);
+		if (mapping && mapping->start <= range->last)
+			return true;
+	}
+	if (align <= iopt->align)
+		return false;
+	for (mapping = iopt_first_mapping(iopt, 0); mapping;
+	     mapping = iopt_next_mapping(mapping)) {
+		if ((mapping->start | mapping->offset |
+		     (mapping->last - mapping->start + 1)) & (align - 1))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * From here on nothing can be mapped that @att's devices could not use. Fails
+ * with -EADDRINUSE if something is mapped already.
+ */
+static int reserve_for(struct io_pagetable *iopt, struct iopt_attachment *att,
+		       struct iommu_domain *domain)
+{
+	int ret;
+
+	/* A mapping need not be aligned better than the memory behind it. */
+	if (smallest_page(domain) > PAGE_SIZE)
+		return -EINVAL;
+
+	mutex_lock(&iopt->lock);
+	ret = make_room(iopt, att->reserved.nr);
+	if (!ret && collides(iopt, &att->reserved, smallest_page(domain))) {
+		iopt->max_reserved -= att->reserved.nr;
+		ret = -EADDRINUSE;
+	}
+	if (!ret) {
+		list_add_tail(&att->node, &iopt->groups);
+		update_usable(iopt);
+	}
+	mutex_unlock(&iopt->lock);
+	return ret;
+}
+
+static void unreserve(struct io_pagetable *iopt, struct iopt_attachment *att)
+{
+	mutex_lock(&iopt->lock);
+	list_del(&att->node);
+	iopt->max_reserved -= att->reserved.nr;
+	update_usable(iopt);
+	mutex_unlock(&iopt->lock);
+}
+
+/* IOVAs that the IOMMU itself cannot translate. */
+static int reserve_outside_aperture(struct iova_ranges *reserved,
+				    const struct iommu_domain_geometry *geo)
+{
+	int ret = 0;
+
+	if (geo->aperture_start)
+		ret = iova_ranges_add(reserved, 0, geo->aperture_start - 1);
+	if (!ret && geo->aperture_end != U64_MAX)
+		ret = iova_ranges_add(reserved, geo->aperture_end + 1, U64_MAX);
+	return ret;
+}
+
+/*
+ * What binds of a group's reserved regions. Relaxable ones do not: firmware
+ * wants them mapped for its own use of a device, which ended when the device
+ * was handed over. A software MSI window counts only where the hardware has no
+ * MSI region of its own; *@msi_base tells where one must be managed.
+ */
+static int collect_reserved(struct iommu_group *group,
+			    struct iova_ranges *reserved, bool *sw_msi,
+			    phys_addr_t *msi_base)
+{
+	struct iommu_resv_region *region, *next, *window = NULL;
+	LIST_HEAD(regions);
+	bool hw_msi = false;
+	int ret;
+
+	*sw_msi = false;
+	ret = iommu_get_group_resv_regions(group, &regions);
+	list_for_each_entry(region, &regions, list) {
+		if (ret)
+			break;
+		if (region->type == IOMMU_RESV_DIRECT_RELAXABLE ||
+		    !region->length)
+			continue;
+		if (region->type == IOMMU_RESV_SW_MSI) {
+			window = region;
+			continue;
+		}
+		hw_msi |= region->type == IOMMU_RESV_MSI;
+		ret = iova_ranges_add(reserved, region->start,
+				      region->start + (region->length - 1));
+	}
+	if (!ret && window && !hw_msi) {
+		ret = iova_ranges_add(reserved, window->start,
+				      window->start + (window->length - 1));
+		*sw_msi = true;
+		*msi_base = window->start;
+	}
+	list_for_each_entry_safe(region, next, &regions, list)
+		kfree(region);
+	return ret;
+}
+
+/*
+ * Joining and leaving
+ */
+
+static struct iopt_domain *alloc_domain(struct iommu_domain *domain)
+{
+	struct iopt_domain *d = kzalloc(sizeof(*d), GFP_KERNEL_ACCOUNT);
+
+	if (!d)
+		return NULL;
+	d->domain = domain;
+	refcount_set(&d->refs, 1);
+	init_completion(&d->idle);
+	d->coherent = domain->ops->enforce_cache_coherency &&
+		      domain->ops->enforce_cache_coherency(domain);
+	return d;
+}
+
+/* From here on every new mapping goes to @d too. */
+static void publish_domain(struct io_pagetable *iopt, struct iopt_domain *d)
+{
+	mutex_lock(&iopt->lock);
+	d->seq = ++iopt->domain_seq;
+	list_add_tail(&d->node, &iopt->domains);
+	update_usable(iopt);
+	mutex_unlock(&iopt->lock);
+}
+
+/* No device is attached to @d any more. When it returns nobody works in it. */
+static void withdraw_domain(struct io_pagetable *iopt, struct iopt_domain *d)
+{
+	mutex_lock(&iopt->lock);
+	list_del(&d->node);
+	update_usable(iopt);
+	mutex_unlock(&iopt->lock);
+
+	WRITE_ONCE(d->leaving, true);
+	put_domain(d);
+	wait_for_completion(&d->idle);
+}
+
+/* Brings @d what was mapped before it joined, one mapping at a time. */
+static int replay(struct io_pagetable *iopt, struct iopt_domain *d)
+{
+	struct iopt_mapping *mapping;
+	u64 start = 0, last;
+	int ret = 0;
+
+	lockdep_assert_held(&iopt->attach_lock);
+	mutex_lock(&iopt->lock);
+	while ((mapping = iopt_first_mapping(iopt, start))) {
+		if (mapping->state == MAPPING_BUSY) {
+			ret = iopt_wait_claims(iopt, true);
+			if (ret)
+				break;
+			continue;
+		}
+		last = mapping->last;
+		/* NEW ones look after themselves, DYING ones need nothing. */
+		if (mapping->state == MAPPING_LIVE && mapping->seq < d->seq) {
+			mapping->state = MAPPING_BUSY;
+			ret = iopt_fill_domains(iopt, mapping);
+			iopt_release_claim(iopt, mapping);
+			if (ret)
+				break;
+		}
+		if (last == U64_MAX)
+			break;
+		start = last + 1;
+	}
+	mutex_unlock(&iopt->lock);
+	return ret;
+}
+
+/*
+ * Pins what was mapped while there was no domain. No claim and no lock is held
+ * while pages are faulted in: a mapping may go meanwhile, its umem does not.
+ */
+static int pin_all(struct io_pagetable *iopt)
+{
+	struct iopt_mapping *mapping;
+	u64 start = 0, last;
+	int ret = 0;
+
+	mutex_lock(&iopt->lock);
+	while ((mapping = iopt_first_mapping(iopt, start))) {
+		last = mapping->last;
+		/* A NEW one sees that it must pin before it becomes live. */
+		if (mapping->state != MAPPING_NEW &&
+		    mapping->state != MAPPING_DYING &&
+		    !umem_is_pinned(mapping->umem)) {
+			struct umem *umem = mapping->umem;
+
+			if (mapping->uaddr_invalid) {
+				ret = -EFAULT;
+				break;
+			}
+			umem_get(umem);
+			mutex_unlock(&iopt->lock);
+			ret = umem_pin(umem);
+			umem_put(umem);
+			mutex_lock(&iopt->lock);
+			if (ret)
+				break;
+		}
+		if (last == U64_MAX)
+			break;
+		start = last + 1;
+	}
+	mutex_unlock(&iopt->lock);
+	return ret;
+}
+
+/*
+ * An attach failed: what it pinned for a domain that did not come goes back to
+ * being unpinned, unless somebody uses it by now.
+ */
+static void unpin_unused(struct io_pagetable *iopt)
+{
+	struct iopt_mapping *mapping;
+	u64 start = 0, last;
+
+	mutex_lock(&iopt->lock);
+	while (!iopt_must_pin(iopt) &&
+	       (mapping = iopt_first_mapping(iopt, start))) {
+		last = mapping->last;
+		if (mapping->state == MAPPING_LIVE && !mapping->nr_pins &&
+		    umem_is_pinned(mapping->umem) &&
+		    refcount_read(&mapping->umem->refs) == 1) {
+			mapping->state = MAPPING_BUSY;
+			mutex_unlock(&iopt->lock);
+			umem_unpin(mapping->umem);
+			mutex_lock(&iopt->lock);
+			iopt_release_claim(iopt, mapping);
+		}
+		if (last == U64_MAX)
+			break;
+		start = last + 1;
+	}
+	mutex_unlock(&iopt->lock);
+}
+
+/* Around an attach: while one is under way, MAP pins at once. */
+static int begin_attach(struct io_pagetable *iopt)
+{
+	mutex_lock(&iopt->lock);
+	iopt->nr_attaching++;
+	mutex_unlock(&iopt->lock);
+	return pin_all(iopt);
+}
+
+static void end_attach(struct io_pagetable *iopt, int ret)
+{
+	mutex_lock(&iopt->lock);
+	iopt->nr_attaching--;
+	mutex_unlock(&iopt->lock);
+	if (ret)
+		unpin_unused(iopt);
+}
+
+/*
+ * Domains that their owner looks after
+ */
+
+/**
+ * iopt_domain_add - have the mappings of a space in one more domain
+ * @iopt: the space
+ * @domain: the domain; its owner attaches devices to it
+ * @reserved: what may not be mapped beside what the domain's geometry excludes,
+ *	      or %NULL
+ *
+ * Live mappings are replayed into it while others come and go.
+ *
+ * Context: may sleep, also for faults of user memory if this is the first
+ * domain; a fatal signal ends it. Waits for other attaches to the space.
+ * Return: 0; -EADDRINUSE if something is mapped that the domain cannot
+ * translate or that is reserved; -EINVAL if its pages are too large; -EFAULT if
+ * mapped memory is not there; -ENOMEM; -EINTR; or what the IOMMU driver
+ * answered. After an error the space is as it was, and @domain, to which no
+ * device may be attached any more, may hold translations: free it.
+ */
+int iopt_domain_add(struct io_pagetable *iopt, struct iommu_domain *domain,
+		    const struct iova_ranges *reserved)
+{
+	struct iopt_attachment *att;
+	int ret;
+
+	att = kzalloc(sizeof(*att), GFP_KERNEL_ACCOUNT);
+	if (!att)
+		return -ENOMEM;
+	ret = reserved ? iova_ranges_copy(&att->reserved, reserved) : 0;
+	if (!ret)
+		ret = reserve_outside_aperture(&att->reserved,
+					       &domain->geometry);
+	if (ret)
+		goto free_att;
+	att->domain = alloc_domain(domain);
+	if (!att->domain) {
+		ret = -ENOMEM;
+		goto free_att;
+	}
+
+	ret = begin_attach(iopt);
+	if (ret)
+		goto end;
+	mutex_lock(&iopt->attach_lock);
+	ret = reserve_for(iopt, att, domain);
+	if (!ret) {
+		publish_domain(iopt, att->domain);
+		ret = replay(iopt, att->domain);
+		if (ret) {
+			withdraw_domain(iopt, att->domain);
+			unreserve(iopt, att);
+		}
+	}
+	mutex_unlock(&iopt->attach_lock);
+end:
+	end_attach(iopt, ret);
+	if (!ret)
+		return 0;
+	kfree(att->domain);
+free_att:
+	iova_ranges_destroy(&att->reserved);
+	kfree(att);
+	return ret;
+}
+EXPORT_SYMBOL_GPL(iopt_domain_add);
+
+static struct iopt_attachment *find_attachment(struct io_pagetable *iopt,
+					       struct iommu_group *group,
+					       struct iommu_domain *domain)
+{
+	struct iopt_attachment *att;
+
+	lockdep_assert_held(&iopt->attach_lock);
+	list_for_each_entry(att, &iopt->groups, node) {
+		if (group ? att->group == group :
+			    !att->group && att->domain->domain == domain)
+			return att;
+	}
+	return NULL;
+}
+
+/**
+ * iopt_domain_remove - undo iopt_domain_add()
+ * @iopt: the space
+ * @domain: the domain, with no device attached any more
+ *
+ * Memory stays pinned for the next domain. @domain may still hold translations:
+ * free it. Cannot fail; allocates nothing.
+ *
+ * Context: may sleep.
+ */
+void iopt_domain_remove(struct io_pagetable *iopt, struct iommu_domain *domain)
+{
+	struct iopt_attachment *att;
+
+	mutex_lock(&iopt->attach_lock);
+	att = find_attachment(iopt, NULL, domain);
+	if (!WARN_ON(!att)) {
+		withdraw_domain(iopt, att->domain);
+		unreserve(iopt, att);
+	}
+	mutex_unlock(&iopt->attach_lock);
+	if (!att)
+		return;
+	kfree(att->domain);
+	iova_ranges_destroy(&att->reserved);
+	kfree(att);
+}
+EXPORT_SYMBOL_GPL(iopt_domain_remove);
+
+/*
+ * Groups
+ */
+
+static int first_bus(struct device *dev, void *data)
+{
+	struct bus_type **bus = data;
+
+	*bus = dev->bus;
+	return 1;
+}
+
+/*
+ * Moves a group from its own new domain to one that exists, if that takes it.
+ * Domains that differ in coherency are kept apart, for the sake of the group
+ * that could do better.
+ */
+static struct iopt_domain *join_domain(struct io_pagetable *iopt,
+				       struct iommu_group *group,
+				       struct iopt_domain *own)
+{
+	struct iopt_domain *d;
+
+	lockdep_assert_held(&iopt->attach_lock);
+	/* Only holders of the attach lock change the list. */
+	list_for_each_entry(d, &iopt->domains, node) {
+		if (!d->nr_attached || d->coherent != own->coherent ||
+		    d->domain->ops != own->domain->ops)
+			continue;
+		iommu_detach_group(own->domain, group);
+		if (!iommu_attach_group(d->domain, group))
+			return d;
+		if (iommu_attach_group(own->domain, group))
+			return ERR_PTR(-EIO);
+	}
+	return NULL;
+}
+
+/*
+ * The group is first attached to a domain of its own, which is empty: drivers
+ * fill in geometry and page sizes at attach, and until the last check is made
+ * the devices reach nothing.
+ */
+static int attach_group(struct io_pagetable *iopt, struct iopt_attachment *att,
+			bool sw_msi, phys_addr_t msi_base)
+{
+	struct bus_type *bus = NULL;
+	struct iommu_domain *domain;
+	struct iopt_domain *own, *joined;
+	int ret;
+
+	lockdep_assert_held(&iopt->attach_lock);
+	iommu_group_for_each_dev(att->group, &bus, first_bus);
+	domain = bus ? iommu_domain_alloc(bus) : NULL;
+	if (!domain)
+		return bus ? -EIO : -ENODEV;
+	ret = iopt->config.nesting ? iommu_enable_nesting(domain) : 0;
+	if (!ret)
+		ret = iommu_attach_group(domain, att->group);
+	if (ret)
+		goto free_domain;
+	ret = -ENOMEM;
+	own = alloc_domain(domain);
+	if (!own)
+		goto detach;
+	ret = reserve_outside_aperture(&att->reserved, &domain->geometry);
+	if (!ret)
+		ret = reserve_for(iopt, att, domain);
+	if (ret)
+		goto free_own;
+
+	joined = join_domain(iopt, att->group, own);
+	if (IS_ERR(joined)) {
+		unreserve(iopt, att);
+		kfree(own);
+		ret = PTR_ERR(joined);
+		goto free_domain;
+	}
+	if (joined) {
+		joined->nr_attached++;
+		att->domain = joined;
+		kfree(own);
+		iommu_domain_free(domain);
+		return 0;
+	}
+
+	if (sw_msi) {
+		ret = iommu_get_msi_cookie(domain, msi_base);
+		if (ret && ret != -ENODEV)
+			goto unreserve;
+	}
+	own->nr_attached = 1;
+	att->domain = own;
+	publish_domain(iopt, own);
+	ret = replay(iopt, own);
+	if (!ret)
+		return 0;
+
+	iommu_detach_group(domain, att->group);
+	withdraw_domain(iopt, own);
+	unreserve(iopt, att);
+	kfree(own);
+	iommu_domain_free(domain);
+	return ret;
+
+unreserve:
+	unreserve(iopt, att);
+free_own:
+	kfree(own);
+detach:
+	iommu_detach_group(domain, att->group);
+free_domain:
+	iommu_domain_free(domain);
+	return ret;
+}
+
+/**
+ * iopt_attach_group - let the devices of a group use a space
+ * @iopt: the space
+ * @group: the group, whose DMA ownership the caller has claimed
+ *
+ * The group joins a domain that exists if that accepts it, else a new one is
+ * made and live mappings are replayed into it while others come and go. Usable
+ * ranges shrink by what the group's reserved regions and the domain's geometry
+ * exclude.
+ *
+ * Context: may sleep, also for faults of user memory if this is the first
+ * domain; a fatal signal ends it. Waits for other attaches to the space.
+ * Return: 0; -EEXIST if the group is attached already; -EADDRINUSE if something
+ * is mapped that the devices could not use; -EINVAL if the IOMMU's pages are
+ * too large or it refused the domain; -EFAULT if mapped memory is not there;
+ * -ENODEV for a group without devices; -ENOMEM; -EINTR; or what the IOMMU
+ * driver answered. After an error everything is as it was.
+ */
+int iopt_attach_group(struct io_pagetable *iopt, struct iommu_group *group)
+{
+	struct iopt_attachment *att;
+	phys_addr_t msi_base;
+	bool sw_msi;
+	int ret;
+
+	att = kzalloc(sizeof(*att), GFP_KERNEL_ACCOUNT);
+	if (!att)
+		return -ENOMEM;
+	att->group = group;
+	ret = collect_reserved(group, &att->reserved, &sw_msi, &msi_base);
+	if (ret)
+		goto free_att;
+
+	ret = begin_attach(iopt);
+	if (!ret) {
+		mutex_lock(&iopt->attach_lock);
+		if (find_attachment(iopt, group, NULL))
+			ret = -EEXIST;
+		else
+			ret = attach_group(iopt, att, sw_msi, msi_base);
+		mutex_unlock(&iopt->attach_lock);
+	}
+	end_attach(iopt, ret);
+	if (!ret)
+		return 0;
+free_att:
+	iova_ranges_destroy(&att->reserved);
+	kfree(att);
+	return ret;
+}
+EXPORT_SYMBOL_GPL(iopt_attach_group);
+
+/**
+ * iopt_detach_group - undo iopt_attach_group()
+ * @iopt: the space
+ * @group: the group
+ *
+ * The domain goes with its last group; usable ranges grow. Memory stays pinned
+ * for the next group, until it is unmapped. Cannot fail; allocates nothing.
+ *
+ * Context: may sleep.
+ */
+void iopt_detach_group(struct io_pagetable *iopt, struct iommu_group *group)
+{
+	struct iopt_attachment *att;
+	struct iopt_domain *d;
+
+	mutex_lock(&iopt->attach_lock);
+	att = find_attachment(iopt, group, NULL);
+	if (WARN_ON(!att)) {
+		mutex_unlock(&iopt->attach_lock);
+		return;
+	}
+	d = att->domain;
+	iommu_detach_group(d->domain, group);
+	if (!--d->nr_attached) {
+		withdraw_domain(iopt, d);
+		iommu_domain_free(d->domain);
+		kfree(d);
+	}
+	unreserve(iopt, att);
+	mutex_unlock(&iopt->attach_lock);
+	iova_ranges_destroy(&att->reserved);
+	kfree(att);
+}
+EXPORT_SYMBOL_GPL(iopt_detach_group);
+
+/**
+ * iopt_group_domain - the domain that a group uses
+ * @iopt: the space
+ * @group: a group attached to it
+ *
+ * Return: the domain, valid until the group is detached; %NULL if it is not
+ * attached.
+ */
+struct iommu_domain *iopt_group_domain(struct io_pagetable *iopt,
+				       struct iommu_group *group)
+{
+	struct iopt_attachment *att;
+	struct iommu_domain *domain;
+
+	mutex_lock(&iopt->attach_lock);
+	att = find_attachment(iopt, group, NULL);
+	domain = att ? att->domain->domain : NULL;
+	mutex_unlock(&iopt->attach_lock);
+	return domain;
+}
+EXPORT_SYMBOL_GPL(iopt_group_domain);
+
+/*
+ * Reporting
+ */
+
+/**
+ * iopt_get_info - report what all domains of a space have in common
+ * @iopt: the space
+ * @info: where to store it
+ *
+ * Geometry and page sizes are the IOMMU's; iopt_get_usable() tells what
+ * reserved regions leave of it.
+ */
+void iopt_get_info(struct io_pagetable *iopt, struct iopt_info *info)
+{
+	struct iopt_domain *d;
+
+	*info = (struct iopt_info) {
+		.coherent = true,
+		.aperture_last = U64_MAX,
+		.pgsize_bitmap = ULONG_MAX,
+	};
+	mutex_lock(&iopt->lock);
+	list_for_each_entry(d, &iopt->domains, node) {
+		const struct iommu_domain_geometry *geo = &d->domain->geometry;
+
+		info->has_domain = true;
+		info->coherent &= d->coherent;
+		info->force_aperture |= geo->force_aperture;
+		info->aperture_start = max_t(u64, info->aperture_start,
+					     geo->aperture_start);
+		info->aperture_last = min_t(u64, info->aperture_last,
+					    geo->aperture_end);
+		info->pgsize_bitmap &= d->domain->pgsize_bitmap;
+	}
+	info->nr_mappings = iopt->nr_mappings;
+	mutex_unlock(&iopt->lock);
+	if (!info->has_domain)
+		info->coherent = false;
+}
+EXPORT_SYMBOL_GPL(iopt_get_info);
+
+/**
+ * iopt_get_usable - report which IOVAs may be mapped
+ * @iopt: the space
+ * @usable: an initialised set, which becomes the usable ranges, ascending
+ *
+ * Ranges shrink when a group is attached and grow when one is detached; what is
+ * mapped makes no difference.
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int iopt_get_usable(struct io_pagetable *iopt, struct iova_ranges *usable)
+{
+	int ret;
+
+	mutex_lock(&iopt->lock);
+	ret = iova_ranges_copy(usable, &iopt->usable);
+	mutex_unlock(&iopt->lock);
+	return ret;
+}
+EXPORT_SYMBOL_GPL(iopt_get_usable);

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the files of the engine share.
+ *
+ * io_pagetable.c keeps the mappings of a space and gives out claims on them;
+ * domains.c brings a claimed mapping into IOMMU domains and out of them;
+ * umem.c pins the memory behind mappings and pays for it; access.c lets
+ * in-kernel users reach it.
+ *
+ * Locks, in the order in which they nest:
+ *
+ *   iopt->attach_lock    attach and detach, one at a time
+ *   iopt->access_lock    the list of accesses, across their callbacks
+ *   iopt->lock           mappings, domains, groups, usable ranges
+ *   umem->lock           where the memory is and who pays for it
+ *
+ * Long work is done under none of them, but under a claim: a mapping whose
+ * state is not MAPPING_LIVE belongs to the one task that changed the state, and
+ * to nobody else until that task says so under iopt->lock. Everybody else waits
+ * for the claim of that one mapping to end, or leaves it alone.
+ */
+#ifndef __IO_PAGETABLE_INTERNAL_H
+#define __IO_PAGETABLE_INTERNAL_H
+
+#include <linux/io_pagetable.h>
+#include <linux/iommu.h>
+#include <linux/mm.h>
+#include <linux/refcount.h>
+#include <linux/spinlock.h>
+#include <linux/xarray.h>
+
+/**
+ * struct umem_owner - who pays for pinned memory, and whose memory it is
+ * @refs: umems that name this owner, and the space that caches it
+ * @charge: what is charged
+ * @may_exceed: RLIMIT_MEMLOCK does not bind
+ * @mm: the address space that user addresses belong to; memory of the
+ *	structure only, the space itself may be gone
+ * @task: whose RLIMIT_MEMLOCK binds
+ * @user: whom IOPT_CHARGE_USER charges
+ *
+ * Immutable, so that all mappings of one process share one.
+ */
+struct umem_owner {
+	refcount_t refs;
+	enum iopt_charge charge;
+	bool may_exceed;
+	struct mm_struct *mm;
+	struct task_struct *task;
+	struct user_struct *user;
+};
+
+/**
+ * struct umem_extent - a run of physically contiguous pages
+ * @pfn: the first page
+ * @npages: how many, never 0 in an extent that is in use
+ * @pfnmap: device memory: not pinned, not charged
+ */
+struct umem_extent {
+	u64 pfn:40;
+	u64 npages:23;
+	u64 pfnmap:1;
+};
+
+#define UMEM_EXTENT_MAX_PAGES	((1UL << 23) - 1)
+
+/**
+ * struct umem_chunk - extents beyond the first one of a umem
+ * @next: the chunk after this one
+ * @first_index: page index, in the umem, of the first extent's first page
+ * @nr: extents in use
+ * @capacity: extents that there is room for
+ * @extents: in the order of user addresses
+ */
+struct umem_chunk {
+	struct umem_chunk *next;
+	unsigned long first_index;
+	u32 nr;
+	u32 capacity;
+	struct umem_extent extents[];
+};
+
+enum {
+	UMEM_WRITABLE,		/* never changes */
+	UMEM_PINNED,		/* set last, when extents can be read */
+	UMEM_PIN_LOCK,		/* bit lock: somebody pins or moves the umem */
+};
+
+/**
+ * struct umem - a range of user memory, pinned once whoever maps it
+ * @refs: mappings, and pins under way
+ * @lock: see the fields below
+ * @flags: UMEM_*
+ * @owner: whose memory, who pays; @lock
+ * @uaddr: page-aligned address of the first page in @owner's mm; @lock
+ * @npages: its length
+ * @charged: pages charged for the extents; @lock
+ * @first: the first extent; all there is of one if memory is contiguous
+ * @chunks: the other extents
+ * @singles: pages pinned one by one while the umem itself is not; @lock
+ *
+ * Extents are written under UMEM_PIN_LOCK before UMEM_PINNED is set, and do
+ * not change until it is cleared.
+ */
+struct umem {
+	refcount_t refs;
+	spinlock_t lock;
+	unsigned long flags;
+	struct umem_owner *owner;
+	unsigned long uaddr;
+	unsigned long npages;
+	unsigned long charged;
+	struct umem_extent first;
+	struct umem_chunk *chunks;
+	struct umem_singles *singles;
+};
+
+/**
+ * struct umem_iter - a place among the extents of a pinned umem
+ * @pfn: the page at that place
+ * @npages: pages from there to the end of the extent
+ * @extent: the extent that they belong to
+ * @left: extents after it in the same chunk
+ * @next: the chunk after that
+ */
+struct umem_iter {
+	unsigned long pfn;
+	unsigned long npages;
+	const struct umem_extent *extent;
+	u32 left;
+	const struct umem_chunk *next;
+};
+
+enum mapping_state {
+	MAPPING_LIVE,
+	MAPPING_NEW,		/* claimed by the MAP or COPY that makes it */
+	MAPPING_BUSY,		/* claimed for a while: replay, new address */
+	MAPPING_DYING,		/* claimed by the UNMAP that ends it */
+};
+
+/**
+ * struct iopt_mapping - a range of IOVAs and the memory behind it
+ * @node: in iopt->mappings; iopt->lock
+ * @start: first byte
+ * @last: last byte, inclusive
+ * @umem: the memory
+ * @offset: bytes from the umem's first page to what @start maps
+ * @seq: the mapping is in every domain of the space whose seq is not greater,
+ *	 and in no other; changed by whoever claims the mapping
+ * @next: the list of its claimer
+ * @dirty: pages that in-kernel users may have written, a bit each, while dirty
+ *	   tracking is on; iopt->lock
+ * @nr_pins: pages that in-kernel users hold, and copies in flight; iopt->lock
+ * @state: enum mapping_state; iopt->lock
+ * @prot: IOMMU_READ, IOMMU_WRITE as the user asked
+ * @uaddr_invalid: the user took the address back; iopt->lock
+ */
+struct iopt_mapping {
+	struct rb_node node;
+	u64 start;
+	u64 last;
+	struct umem *umem;
+	u64 offset;
+	u64 seq;
+	struct iopt_mapping *next;
+	unsigned long *dirty;
+	u32 nr_pins;
+	u8 state;
+	u8 prot;
+	bool uaddr_invalid;
+};
+
+static inline unsigned long mapping_npages(const struct iopt_mapping *mapping)
+{
+	return ((mapping->offset & ~PAGE_MASK) +
+		(mapping->last - mapping->start) + PAGE_SIZE) >> PAGE_SHIFT;
+}
+
+/* io_pagetable.c */
+struct iopt_mapping *iopt_first_mapping(struct io_pagetable *iopt, u64 start);
+struct iopt_mapping *iopt_next_mapping(struct iopt_mapping *mapping);
+struct iopt_mapping *iopt_first_live(struct io_pagetable *iopt, u64 start,
+				     bool killable);
+int iopt_wait_claims(struct io_pagetable *iopt, bool killable);
+void iopt_release_claim(struct io_pagetable *iopt,
+			struct iopt_mapping *mapping);
+bool iopt_must_pin(struct io_pagetable *iopt);
+
+/* domains.c */
+int iopt_fill_domains(struct io_pagetable *iopt, struct iopt_mapping *mapping);
+void iopt_clear_domains(struct io_pagetable *iopt,
+			struct iopt_mapping *mappings);
+
+/* access.c */
+void iopt_ask_to_unpin(struct io_pagetable *iopt,
+		       struct iopt_mapping *mappings);
+
+/* umem.c */
+struct umem_owner *umem_owner_of_current(enum iopt_charge charge,
+					 struct umem_owner *cached);
+void umem_owner_put(struct umem_owner *owner);
+
+struct umem *umem_alloc(unsigned long uaddr, unsigned long npages,
+			bool writable);
+void umem_put(struct umem *umem);
+int umem_pin(struct umem *umem);
+int umem_pin_new(struct umem *umem);
+void umem_unpin(struct umem *umem);
+int umem_rebase(struct umem *umem, struct umem_owner *owner,
+		unsigned long uaddr);
+
+int umem_pin_single(struct umem *umem, unsigned long index, bool write,
+		    struct page **page);
+bool umem_find_single(struct umem *umem, unsigned long index,
+		      struct page **page);
+void umem_unpin_single(struct umem *umem, unsigned long index);
+int umem_pin_transient(struct umem *umem, unsigned long index, bool write,
+		       struct page **page);
+
+void umem_iter_first(struct umem_iter *iter, const struct umem *umem,
+		     unsigned long index);
+
+static inline void umem_get(struct umem *umem)
+{
+	refcount_inc(&umem->refs);
+}
+
+/* Pairs with the release in umem_pin(): if true, extents can be read. */
+static inline bool umem_is_pinned(const struct umem *umem)
+{
+	return smp_load_acquire(&umem->flags) & BIT(UMEM_PINNED);
+}
+
+static inline bool umem_is_writable(const struct umem *umem)
+{
+	return umem->flags & BIT(UMEM_WRITABLE);
+}
+
+/* Moves to the next extent; there must be one. */
+static inline void umem_iter_next(struct umem_iter *iter)
+{
+	if (likely(iter->left)) {
+		iter->extent++;
+		iter->left--;
+	} else {
+		iter->extent = iter->next->extents;
+		iter->left = iter->next->nr - 1;
+		iter->next = iter->next->next;
+	}
+	iter->pfn = iter->extent->pfn;
+	iter->npages = iter->extent->npages;
+}
+
+#endif /* __IO_PAGETABLE_INTERNAL_H */

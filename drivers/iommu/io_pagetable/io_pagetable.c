@@ -1,0 +1,962 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * I/O page tables: the mappings of an I/O address space
+ *
+ * Mappings stand in a red-black tree by IOVA. They never overlap and are never
+ * merged or cut, so a plain tree does; nodes are part of the mappings, so that
+ * taking one out needs no memory, which a maple tree could not promise. The
+ * measurement behind that choice is in Documentation/driver-api/io_pagetable.rst.
+ *
+ * The tree's lock is held for steps that take no longer than a walk down the
+ * tree. What takes long is done to mappings that are claimed:
+ *
+ *   MAP	enters a mapping as NEW, which reserves its IOVAs; pins its
+ *		memory; brings it into the domains; makes it LIVE in the same
+ *		locked step that sees no further domain. Until then it can be
+ *		taken back without anybody having seen it.
+ *   UNMAP	makes every mapping of its range DYING in one locked step, or
+ *		none; asks in-kernel users to let go; takes the mappings out of
+ *		each domain, with one IOTLB invalidation; only then removes them
+ *		from the tree and unpins.
+ *   attach	makes one mapping BUSY at a time while it replays it.
+ *
+ * A NEW mapping does not exist yet, as far as other callers can tell: UNMAP
+ * passes it over, as if the MAP came afterwards. For BUSY and DYING ones they
+ * wait; both end by themselves, neither touches user memory.
+ */
+#include <linux/bitmap.h>
+#include <linux/export.h>
+#include <linux/module.h>
+#include <linux/overflow.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+
+#include "internal.h"
+
+static struct kmem_cache *mapping_cache;
+
+/*
+ * The tree
+ */
+
+static struct iopt_mapping *to_mapping(struct rb_node *node)
+{
+	return rb_entry_safe(node, struct iopt_mapping, node);
+}
+
+/**
+ * iopt_first_mapping - find a mapping by IOVA, in whatever state
+ * @iopt: the space, locked
+ * @start: an IOVA
+ *
+ * Return: the lowest mapping that does not end before @start, or %NULL.
+ */
+struct iopt_mapping *iopt_first_mapping(struct io_pagetable *iopt, u64 start)
+{
+	struct rb_node *node = iopt->mappings.rb_node;
+	struct iopt_mapping *found = NULL;
+
+	lockdep_assert_held(&iopt->lock);
+	while (node) {
+		struct iopt_mapping *mapping = to_mapping(node);
+
+		if (mapping->last < start) {
+			node = node->rb_right;
+		} else {
+			found = mapping;
+			if (mapping->start <= start)
+				break;
+			node = node->rb_left;
+		}
+	}
+	return found;
+}
+
+/**
+ * iopt_next_mapping - find the mapping after a mapping, in whatever state
+ * @mapping: a mapping of a locked space
+ *
+ * Return: the next mapping, or %NULL.
+ */
+struct iopt_mapping *iopt_next_mapping(struct iopt_mapping *mapping)
+{
+	return to_mapping(rb_next(&mapping->node));
+}
+
+/* Enters @mapping, unless something is in its way. */
+static bool insert_mapping(struct io_pagetable *iopt,
+			   struct iopt_mapping *mapping)
+{
+	struct rb_node **link = &iopt->mappings.rb_node, *parent = NULL;
+
+	while (*link) {
+		struct iopt_mapping *other = to_mapping(*link);
+
+		parent = *link;
+		if (mapping->last < other->start)
+			link = &parent->rb_left;
+		else if (mapping->start > other->last)
+			link = &parent->rb_right;
+		else
+			return false;
+	}
+	rb_link_node(&mapping->node, parent, link);
+	rb_insert_color(&mapping->node, &iopt->mappings);
+	iopt->nr_mappings++;
+	return true;
+}
+
+static void erase_mapping(struct io_pagetable *iopt,
+			  struct iopt_mapping *mapping)
+{
+	rb_erase(&mapping->node, &iopt->mappings);
+	iopt->nr_mappings--;
+}
+
+static void free_mapping(struct iopt_mapping *mapping)
+{
+	umem_put(mapping->umem);
+	kvfree(mapping->dirty);
+	kmem_cache_free(mapping_cache, mapping);
+}
+
+/*
+ * Claims
+ */
+
+/* Call under iopt->lock, after a change that somebody may wait for. */
+static void wake_claims(struct io_pagetable *iopt)
+{
+	lockdep_assert_held(&iopt->lock);
+	/* Waiters enter the queue under the lock too. */
+	if (waitqueue_active(&iopt->claims))
+		wake_up_all(&iopt->claims);
+}
+
+/**
+ * iopt_wait_claims - wait until some claim ends
+ * @iopt: the space, locked; the lock is dropped and taken again
+ * @killable: a fatal signal ends the wait
+ *
+ * Return: 0, -EINTR. Whatever the caller knew of the space may have changed.
+ */
+int iopt_wait_claims(struct io_pagetable *iopt, bool killable)
+{
+	DEFINE_WAIT(wait);
+	int ret = 0;
+
+	lockdep_assert_held(&iopt->lock);
+	prepare_to_wait(&iopt->claims, &wait,
+			killable ? TASK_KILLABLE : TASK_UNINTERRUPTIBLE);
+	mutex_unlock(&iopt->lock);
+	if (killable && fatal_signal_pending(current))
+		ret = -EINTR;
+	else
+		schedule();
+	finish_wait(&iopt->claims, &wait);
+	mutex_lock(&iopt->lock);
+	return ret;
+}
+
+/**
+ * iopt_release_claim - a claimed mapping is for everybody again
+ * @iopt: the space, locked
+ * @mapping: a mapping that the caller claimed
+ */
+void iopt_release_claim(struct io_pagetable *iopt, struct iopt_mapping *mapping)
+{
+	lockdep_assert_held(&iopt->lock);
+	mapping->state = MAPPING_LIVE;
+	wake_claims(iopt);
+}
+
+/**
+ * iopt_first_live - find a mapping that can be used or claimed
+ * @iopt: the space, locked; the lock may be dropped meanwhile
+ * @start: an IOVA
+ * @killable: a fatal signal ends the wait for other claims
+ *
+ * Return: the lowest live mapping that does not end before @start, after other
+ * people's claims on it have ended; %NULL if there is none; an error pointer
+ * with -EINTR.
+ */
+struct iopt_mapping *iopt_first_live(struct io_pagetable *iopt, u64 start,
+				     bool killable)
+{
+	struct iopt_mapping *mapping;
+
+again:
+	mapping = iopt_first_mapping(iopt, start);
+	while (mapping && mapping->state == MAPPING_NEW)
+		mapping = iopt_next_mapping(mapping);
+	if (mapping && mapping->state != MAPPING_LIVE) {
+		if (iopt_wait_claims(iopt, killable))
+			return ERR_PTR(-EINTR);
+		goto again;
+	}
+	return mapping;
+}
+
+/*
+ * MAP
+ */
+
+/**
+ * iopt_must_pin - is there anybody who needs the memory of a mapping pinned
+ * @iopt: the space, locked
+ *
+ * Without a domain, memory stays unpinned until one comes or an in-kernel user
+ * asks for single pages.
+ *
+ * Return: true if mappings may only become live pinned.
+ */
+bool iopt_must_pin(struct io_pagetable *iopt)
+{
+	lockdep_assert_held(&iopt->lock);
+	return iopt->nr_attaching || !list_empty(&iopt->domains);
+}
+
+/* Lowest place from @min on where @length bytes are usable and free. */
+static bool find_free(struct io_pagetable *iopt, u64 length, u64 align, u64 min,
+		      u64 *start)
+{
+	struct iopt_mapping *mapping;
+
+	while (iova_ranges_find(&iopt->usable, length, align, min, ULONG_MAX,
+				start)) {
+		mapping = iopt_first_mapping(iopt, *start);
+		if (!mapping || mapping->start > *start + (length - 1))
+			return true;
+		if (mapping->last == U64_MAX)
+			return false;
+		min = mapping->last + 1;
+	}
+	return false;
+}
+
+/*
+ * Chooses an IOVA: after the latest one chosen, else the lowest. The offset in
+ * the page is kept; large mappings are aligned so that large pages can be used.
+ * IOVA 0 is never chosen, since so many programs take it for a failure.
+ */
+static int choose_iova(struct io_pagetable *iopt, unsigned long uaddr,
+		       u64 length, u64 *start)
+{
+	u64 offset = uaddr & ~PAGE_MASK, align = PAGE_SIZE, place;
+
+	length += offset;
+	if (length >= PMD_SIZE && IS_ALIGNED(uaddr, PMD_SIZE))
+		align = PMD_SIZE;
+	align = max_t(u64, align, iopt->align);
+	if (!find_free(iopt, length, align, iopt->next_auto, &place) &&
+	    !find_free(iopt, length, align, align, &place))
+		return -ENOSPC;
+	*start = place + offset;
+	iopt->next_auto = place + (length - 1);
+	return 0;
+}
+
+/* Enters a NEW mapping where it belongs, which reserves its IOVAs. */
+static int place_mapping(struct io_pagetable *iopt,
+			 struct iopt_mapping *mapping, unsigned long uaddr,
+			 u64 length, unsigned int flags)
+{
+	int ret;
+
+	lockdep_assert_held(&iopt->lock);
+	if (!length || ((length | uaddr) & (iopt->align - 1)))
+		return -EINVAL;
+	if (flags & IOPT_MAP_AUTO_IOVA) {
+		ret = choose_iova(iopt, uaddr, length, &mapping->start);
+		if (ret)
+			return ret;
+	}
+	if (mapping->start & (iopt->align - 1))
+		return -EINVAL;
+	if (check_add_overflow(mapping->start, length - 1, &mapping->last) ||
+	    mapping->last > ULONG_MAX)
+		return -EINVAL;
+
+	/* In the order in which type1 always answered. */
+	if (!insert_mapping(iopt, mapping))
+		return -EEXIST;
+	ret = 0;
+	if (iopt->config.max_mappings &&
+	    iopt->nr_mappings > iopt->config.max_mappings)
+		ret = -ENOSPC;
+	else if (!iova_ranges_contains(&iopt->usable, mapping->start,
+				       mapping->last))
+		ret = -EINVAL;
+	if (ret)
+		erase_mapping(iopt, mapping);
+	return ret;
+}
+
+static int start_dirty(struct iopt_mapping *mapping)
+{
+	mapping->dirty = kvcalloc(BITS_TO_LONGS(mapping_npages(mapping)),
+				  sizeof(long), GFP_KERNEL_ACCOUNT);
+	return mapping->dirty ? 0 : -ENOMEM;
+}
+
+/* Makes a NEW mapping all that a LIVE one has to be, or an error. */
+static int complete_mapping(struct io_pagetable *iopt,
+			    struct iopt_mapping *mapping, bool private)
+{
+	int ret;
+
+	lockdep_assert_held(&iopt->lock);
+	for (;;) {
+		/* Each step may drop the lock; what comes then, comes next. */
+		if (iopt_must_pin(iopt) && !umem_is_pinned(mapping->umem)) {
+			mutex_unlock(&iopt->lock);
+			ret = private ? umem_pin_new(mapping->umem) :
+					umem_pin(mapping->umem);
+			mutex_lock(&iopt->lock);
+			if (ret)
+				return ret;
+		}
+		ret = iopt_fill_domains(iopt, mapping);
+		if (ret)
+			return ret;
+		if (iopt->dirty_tracking && !mapping->dirty) {
+			ret = start_dirty(mapping);
+			if (ret)
+				return ret;
+		}
+		if (!iopt_must_pin(iopt) || umem_is_pinned(mapping->umem))
+			return 0;
+	}
+}
+
+/* The second half of MAP and COPY; the caller's mapping is NEW and placed. */
+static int finish_map(struct io_pagetable *iopt, struct iopt_mapping *mapping,
+		      bool private)
+{
+	int ret;
+
+	ret = complete_mapping(iopt, mapping, private);
+	if (!ret) {
+		/* Nobody waits for a NEW mapping. */
+		mapping->state = MAPPING_LIVE;
+		mutex_unlock(&iopt->lock);
+		return 0;
+	}
+
+	mutex_unlock(&iopt->lock);
+	iopt_clear_domains(iopt, mapping);
+	mutex_lock(&iopt->lock);
+	erase_mapping(iopt, mapping);
+	mutex_unlock(&iopt->lock);
+	free_mapping(mapping);
+	return ret;
+}
+
+static struct iopt_mapping *alloc_mapping(u64 start, int prot)
+{
+	struct iopt_mapping *mapping;
+
+	mapping = kmem_cache_alloc(mapping_cache, GFP_KERNEL_ACCOUNT);
+	if (!mapping)
+		return NULL;
+	*mapping = (struct iopt_mapping) {
+		.start = start,
+		.prot = prot,
+		.state = MAPPING_NEW,
+	};
+	return mapping;
+}
+
+/* Names the caller as owner of @umem, the same one as last time if possible. */
+static int own_umem(struct io_pagetable *iopt, struct umem *umem)
+{
+	struct umem_owner *owner, *old = iopt->owner;
+
+	lockdep_assert_held(&iopt->lock);
+	owner = umem_owner_of_current(iopt->config.charge, old);
+	if (!owner)
+		return -ENOMEM;
+	umem->owner = owner;
+	if (owner != old) {
+		refcount_inc(&owner->refs);
+		iopt->owner = owner;
+		umem_owner_put(old);
+	}
+	return 0;
+}
+
+/**
+ * iopt_map_user - map a range of the calling process's memory
+ * @iopt: the space
+ * @iova: first IOVA; with %IOPT_MAP_AUTO_IOVA where to store the chosen one
+ * @uaddr: address of the memory, in bytes
+ * @length: bytes, for IOVA and memory alike
+ * @prot: IOMMU_READ and IOMMU_WRITE
+ * @flags: IOPT_MAP_*
+ *
+ * All or nothing: after an error no domain maps any of it, nothing is pinned
+ * and nothing charged. Memory is pinned at once if there is a domain, else when
+ * the first one comes.
+ *
+ * Context: may sleep, for as long as user space lets a page fault take; takes
+ * no lock meanwhile that another call on the space needs. Ends at a fatal
+ * signal.
+ * Return: 0; -EINVAL if the range is empty, wraps, is misaligned or is not
+ * usable; -EEXIST if a mapping is in the way; -ENOSPC if there may be no more
+ * mappings, or no IOVA is left to choose; -EFAULT if there is no such memory;
+ * -ENOMEM if the caller may not pin as much or memory ran out; -EINTR; or what
+ * an IOMMU driver answered.
+ */
+int iopt_map_user(struct io_pagetable *iopt, u64 *iova, unsigned long uaddr,
+		  u64 length, int prot, unsigned int flags)
+{
+	unsigned long offset = uaddr & ~PAGE_MASK, end;
+	struct iopt_mapping *mapping;
+	struct umem *umem;
+	int ret;
+
+	if (!length || length > ULONG_MAX - PAGE_SIZE ||
+	    check_add_overflow(uaddr, (unsigned long)length - 1, &end))
+		return -EINVAL;
+
+	mapping = alloc_mapping(*iova, prot);
+	if (!mapping)
+		return -ENOMEM;
+	umem = umem_alloc(uaddr - offset,
+			  (offset + length + PAGE_SIZE - 1) >> PAGE_SHIFT,
+			  prot & IOMMU_WRITE);
+	if (!umem) {
+		kmem_cache_free(mapping_cache, mapping);
+		return -ENOMEM;
+	}
+	mapping->umem = umem;
+	mapping->offset = offset;
+
+	mutex_lock(&iopt->lock);
+	ret = place_mapping(iopt, mapping, uaddr, length, flags);
+	if (!ret) {
+		ret = own_umem(iopt, umem);
+		if (ret)
+			erase_mapping(iopt, mapping);
+	}
+	if (ret) {
+		mutex_unlock(&iopt->lock);
+		free_mapping(mapping);
+		return ret;
+	}
+	/* Once live, the mapping may be gone before we are back. */
+	*iova = mapping->start;
+	return finish_map(iopt, mapping, true);
+}
+EXPORT_SYMBOL_GPL(iopt_map_user);
+
+/**
+ * iopt_copy - map the memory of a mapping once more
+ * @dst: the space to map it in
+ * @src: the space where it is mapped; may be @dst
+ * @dst_iova: first IOVA in @dst, as in iopt_map_user()
+ * @src_iova: first IOVA in @src
+ * @length: bytes; the range lies in one mapping of @src
+ * @prot: IOMMU_READ and IOMMU_WRITE
+ * @flags: IOPT_MAP_*
+ *
+ * The memory is pinned and charged once for both, until the last of them goes.
+ *
+ * Context: as iopt_map_user().
+ * Return: as iopt_map_user(); also -ENOENT if nothing, or not all of it, is
+ * mapped in @src, and -EPERM if the memory was mapped for reading only.
+ */
+int iopt_copy(struct io_pagetable *dst, struct io_pagetable *src, u64 *dst_iova,
+	      u64 src_iova, u64 length, int prot, unsigned int flags)
+{
+	struct iopt_mapping *mapping, *source;
+	unsigned long uaddr = 0;
+	u64 src_last;
+	int ret;
+
+	if (!length || check_add_overflow(src_iova, length - 1, &src_last))
+		return -EINVAL;
+	mapping = alloc_mapping(*dst_iova, prot);
+	if (!mapping)
+		return -ENOMEM;
+
+	mutex_lock(&src->lock);
+	source = iopt_first_live(src, src_iova, true);
+	if (IS_ERR(source)) {
+		ret = PTR_ERR(source);
+	} else if (!source || source->start > src_iova ||
+		   source->last < src_last) {
+		ret = -ENOENT;
+	} else if ((prot & IOMMU_WRITE) && !umem_is_writable(source->umem)) {
+		ret = -EPERM;
+	} else {
+		mapping->umem = source->umem;
+		umem_get(mapping->umem);
+		mapping->offset = source->offset + (src_iova - source->start);
+		/* Stands for the address: the low bits are what matters. */
+		uaddr = mapping->offset;
+		ret = 0;
+	}
+	mutex_unlock(&src->lock);
+	if (ret) {
+		kmem_cache_free(mapping_cache, mapping);
+		return ret;
+	}
+
+	mutex_lock(&dst->lock);
+	ret = place_mapping(dst, mapping, uaddr, length, flags);
+	if (ret) {
+		mutex_unlock(&dst->lock);
+		free_mapping(mapping);
+		return ret;
+	}
+	*dst_iova = mapping->start;
+	return finish_map(dst, mapping, false);
+}
+EXPORT_SYMBOL_GPL(iopt_copy);
+
+/*
+ * UNMAP
+ */
+
+/*
+ * Claims all live mappings of a range, or returns an error having claimed
+ * none. The claimed ones are chained, lowest first.
+ */
+static int claim_range(struct io_pagetable *iopt, u64 start, u64 last,
+		       unsigned int flags, struct iopt_mapping **claimed)
+{
+	struct iopt_mapping *mapping, *first, **tail = claimed;
+
+	lockdep_assert_held(&iopt->lock);
+again:
+	first = iopt_first_mapping(iopt, start);
+	for (mapping = first; mapping && mapping->start <= last;
+	     mapping = iopt_next_mapping(mapping)) {
+		if (mapping->state == MAPPING_NEW)
+			continue;
+		if (mapping->state != MAPPING_LIVE) {
+			if (iopt_wait_claims(iopt, true))
+				return -EINTR;
+			goto again;
+		}
+		if (flags & IOPT_UNMAP_WHOLE_FIRST) {
+			if (mapping->start < start)
+				return 0;
+		} else if (mapping->start < start || mapping->last > last) {
+			return -EINVAL;
+		}
+	}
+
+	for (mapping = first; mapping && mapping->start <= last;
+	     mapping = iopt_next_mapping(mapping)) {
+		if (mapping->state == MAPPING_NEW)
+			continue;
+		mapping->state = MAPPING_DYING;
+		*tail = mapping;
+		tail = &mapping->next;
+	}
+	return 0;
+}
+
+/* Ends mappings that the caller claimed; returns the bytes they covered. */
+static u64 end_mappings(struct io_pagetable *iopt, struct iopt_mapping *claimed)
+{
+	struct iopt_mapping *mapping;
+	u64 bytes = 0;
+
+	iopt_ask_to_unpin(iopt, claimed);
+	iopt_clear_domains(iopt, claimed);
+
+	mutex_lock(&iopt->lock);
+	for (mapping = claimed; mapping; mapping = mapping->next) {
+		bytes += mapping->last - mapping->start + 1;
+		erase_mapping(iopt, mapping);
+	}
+	wake_claims(iopt);
+	mutex_unlock(&iopt->lock);
+
+	while ((mapping = claimed)) {
+		claimed = mapping->next;
+		free_mapping(mapping);
+		cond_resched();
+	}
+	return bytes;
+}
+
+/**
+ * iopt_unmap - unmap all mappings of a range
+ * @iopt: the space
+ * @start: first IOVA
+ * @last: last IOVA, inclusive
+ * @flags: with %IOPT_UNMAP_WHOLE_FIRST a mapping that @last cuts is unmapped as
+ *	   a whole, and one that @start cuts ends the call; without, a cut
+ *	   mapping is an error
+ * @unmapped: where to store how many bytes were unmapped; nothing being mapped
+ *	      is no error
+ *
+ * When it returns, no device and no in-kernel user reaches the memory any more.
+ * In-kernel users that hold pages are told to let go.
+ *
+ * Context: may sleep; allocates nothing. Touches no user memory.
+ * Return: 0; -EINVAL if a mapping would be cut; -EINTR if a fatal signal came
+ * while another task was busy with a mapping of the range. After an error
+ * nothing has changed.
+ */
+int iopt_unmap(struct io_pagetable *iopt, u64 start, u64 last,
+	       unsigned int flags, u64 *unmapped)
+{
+	struct iopt_mapping *claimed = NULL;
+	int ret;
+
+	*unmapped = 0;
+	mutex_lock(&iopt->lock);
+	ret = claim_range(iopt, start, last, flags, &claimed);
+	mutex_unlock(&iopt->lock);
+	if (claimed)
+		*unmapped = end_mappings(iopt, claimed);
+	return ret;
+}
+EXPORT_SYMBOL_GPL(iopt_unmap);
+
+/*
+ * User addresses that change
+ */
+
+/**
+ * iopt_invalidate_uaddr - the user addresses of mappings will change
+ * @iopt: the space
+ * @start: first IOVA
+ * @last: last IOVA, inclusive
+ * @flags: as for iopt_unmap()
+ * @invalidated: where to store how many bytes that concerned
+ *
+ * The mappings stay as they are; until iopt_update_uaddr() their memory cannot
+ * be pinned.
+ *
+ * Return: 0; -EINVAL if a mapping would be cut or is invalid already; -EINTR.
+ * After an error nothing has changed.
+ */
+int iopt_invalidate_uaddr(struct io_pagetable *iopt, u64 start, u64 last,
+			  unsigned int flags, u64 *invalidated)
+{
+	struct iopt_mapping *claimed = NULL, *mapping;
+	int ret;
+
+	*invalidated = 0;
+	mutex_lock(&iopt->lock);
+	ret = claim_range(iopt, start, last, flags, &claimed);
+	for (mapping = claimed; mapping && !ret; mapping = mapping->next) {
+		if (mapping->uaddr_invalid)
+			ret = -EINVAL;
+	}
+	while ((mapping = claimed)) {
+		claimed = mapping->next;
+		mapping->next = NULL;
+		if (!ret) {
+			mapping->uaddr_invalid = true;
+			*invalidated += mapping->last - mapping->start + 1;
+		}
+		iopt_release_claim(iopt, mapping);
+	}
+	mutex_unlock(&iopt->lock);
+	return ret;
+}
+EXPORT_SYMBOL_GPL(iopt_invalidate_uaddr);
+
+/**
+ * iopt_update_uaddr - memory of a mapping stands at a new address
+ * @iopt: the space
+ * @iova: first IOVA of the mapping
+ * @length: its length in bytes
+ * @uaddr: where the calling process has the memory now
+ *
+ * The caller answers for locked memory from now on.
+ *
+ * Context: may sleep.
+ * Return: 0; -ENOENT if nothing is mapped at @iova; -EINVAL if that is not
+ * exactly the mapping, its address is still valid, or the new address does not
+ * fit it; -ENOMEM if the caller may not pin as much; -EINTR.
+ */
+int iopt_update_uaddr(struct io_pagetable *iopt, u64 iova, u64 length,
+		      unsigned long uaddr)
+{
+	struct iopt_mapping *mapping;
+	struct umem_owner *owner;
+	unsigned long end;
+	int ret;
+
+	if (!length || length > ULONG_MAX ||
+	    check_add_overflow(uaddr, (unsigned long)length - 1, &end))
+		return -EINVAL;
+	owner = umem_owner_of_current(iopt->config.charge, NULL);
+	if (!owner)
+		return -ENOMEM;
+
+	mutex_lock(&iopt->lock);
+	mapping = iopt_first_live(iopt, iova, true);
+	if (IS_ERR(mapping))
+		ret = PTR_ERR(mapping);
+	else if (!mapping || mapping->start > iova)
+		ret = -ENOENT;
+	else if (!mapping->uaddr_invalid || mapping->start != iova ||
+		 mapping->last - mapping->start != length - 1 ||
+		 (mapping->offset ^ uaddr) & ~PAGE_MASK)
+		ret = -EINVAL;
+	else
+		ret = 0;
+	if (ret) {
+		mutex_unlock(&iopt->lock);
+		goto put_owner;
+	}
+	mapping->state = MAPPING_BUSY;
+	mutex_unlock(&iopt->lock);
+
+	ret = umem_rebase(mapping->umem, owner, uaddr - mapping->offset);
+	if (!ret)
+		owner = NULL;
+
+	mutex_lock(&iopt->lock);
+	if (!ret)
+		mapping->uaddr_invalid = false;
+	iopt_release_claim(iopt, mapping);
+	mutex_unlock(&iopt->lock);
+put_owner:
+	umem_owner_put(owner);
+	return ret;
+}
+EXPORT_SYMBOL_GPL(iopt_update_uaddr);
+
+/**
+ * iopt_has_invalid_uaddr - is any mapping between two addresses
+ * @iopt: the space
+ *
+ * Return: true from iopt_invalidate_uaddr() to the last iopt_update_uaddr() or
+ * iopt_unmap() that settles it.
+ */
+bool iopt_has_invalid_uaddr(struct io_pagetable *iopt)
+{
+	struct iopt_mapping *mapping;
+	bool found = false;
+
+	mutex_lock(&iopt->lock);
+	for (mapping = iopt_first_mapping(iopt, 0); mapping && !found;
+	     mapping = iopt_next_mapping(mapping))
+		found = mapping->uaddr_invalid;
+	mutex_unlock(&iopt->lock);
+	return found;
+}
+EXPORT_SYMBOL_GPL(iopt_has_invalid_uaddr);
+
+/*
+ * Dirty pages
+ */
+
+/**
+ * iopt_dirty_start - record what in-kernel users write from now on
+ * @iopt: the space
+ *
+ * Devices' own writes are not seen by any IOMMU driver of 6.1.
+ *
+ * Return: 0, -ENOMEM. Starting twice does nothing.
+ */
+int iopt_dirty_start(struct io_pagetable *iopt)
+{
+	struct iopt_mapping *mapping;
+	int ret = 0;
+
+	mutex_lock(&iopt->lock);
+	iopt->dirty_tracking = true;
+	for (mapping = iopt_first_mapping(iopt, 0); mapping;
+	     mapping = iopt_next_mapping(mapping)) {
+		/* A NEW one looks for itself before it becomes LIVE. */
+		if (mapping->state == MAPPING_NEW || mapping->dirty)
+			continue;
+		ret = start_dirty(mapping);
+		if (ret)
+			break;
+		/* Whoever holds a page may be writing it. */
+		if (mapping->nr_pins)
+			bitmap_set(mapping->dirty, 0, mapping_npages(mapping));
+	}
+	mutex_unlock(&iopt->lock);
+	if (ret)
+		iopt_dirty_stop(iopt);
+	return ret;
+}
+EXPORT_SYMBOL_GPL(iopt_dirty_start);
+
+/**
+ * iopt_dirty_stop - forget what in-kernel users wrote
+ * @iopt: the space
+ */
+void iopt_dirty_stop(struct io_pagetable *iopt)
+{
+	struct iopt_mapping *mapping;
+
+	mutex_lock(&iopt->lock);
+	iopt->dirty_tracking = false;
+	for (mapping = iopt_first_mapping(iopt, 0); mapping;
+	     mapping = iopt_next_mapping(mapping)) {
+		kvfree(mapping->dirty);
+		mapping->dirty = NULL;
+	}
+	mutex_unlock(&iopt->lock);
+}
+EXPORT_SYMBOL_GPL(iopt_dirty_stop);
+
+/**
+ * iopt_dirty_read - report the pages of a range that may have been written
+ * @iopt: the space, with dirty tracking on
+ * @start: first IOVA
+ * @last: last IOVA, inclusive
+ * @pins_only: only in-kernel users write, and they say so; else every page that
+ *	       a device can reach is dirty
+ * @fn: receives each mapping of the range
+ * @arg: for @fn
+ *
+ * A page that an in-kernel user still holds is reported again next time.
+ *
+ * Context: may sleep; @fn is called without locks.
+ * Return: 0; -EINVAL if the range cuts a mapping, before @fn is called; -ENOMEM;
+ * -EINTR; or what @fn returned.
+ */
+int iopt_dirty_read(struct io_pagetable *iopt, u64 start, u64 last,
+		    bool pins_only, iopt_dirty_fn fn, void *arg)
+{
+	struct iopt_mapping *mapping;
+	int ret = 0;
+
+	mutex_lock(&iopt->lock);
+	for (mapping = iopt_first_mapping(iopt, start);
+	     mapping && mapping->start <= last;
+	     mapping = iopt_next_mapping(mapping)) {
+		if (mapping->state != MAPPING_NEW &&
+		    (mapping->start < start || mapping->last > last))
+			ret = -EINVAL;
+	}
+
+	while (!ret) {
+		unsigned long npages, *dirty, *fresh = NULL;
+		u64 iova, end;
+
+		mapping = iopt_first_live(iopt, start, true);
+		if (IS_ERR_OR_NULL(mapping)) {
+			ret = PTR_ERR_OR_ZERO(mapping);
+			break;
+		}
+		if (mapping->start > last)
+			break;
+		iova = mapping->start;
+		end = mapping->last;
+		npages = mapping_npages(mapping);
+		dirty = NULL;
+		if (pins_only && mapping->dirty) {
+			fresh = kvcalloc(BITS_TO_LONGS(npages), sizeof(long),
+					 GFP_KERNEL_ACCOUNT);
+			if (!fresh) {
+				ret = -ENOMEM;
+				break;
+			}
+			dirty = mapping->dirty;
+			if (mapping->nr_pins)
+				bitmap_copy(fresh, dirty, npages);
+			mapping->dirty = fresh;
+		}
+		mutex_unlock(&iopt->lock);
+		ret = fn(arg, iova, npages, dirty);
+		kvfree(dirty);
+		cond_resched();
+		mutex_lock(&iopt->lock);
+		if (end >= last)
+			break;
+		start = end + 1;
+	}
+	mutex_unlock(&iopt->lock);
+	return ret;
+}
+EXPORT_SYMBOL_GPL(iopt_dirty_read);
+
+/*
+ * Creation
+ */
+
+/**
+ * iopt_init - make an empty space
+ * @iopt: uninitialised memory
+ * @config: how it behaves; copied
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int iopt_init(struct io_pagetable *iopt, const struct iopt_config *config)
+{
+	int ret;
+
+	*iopt = (struct io_pagetable) {
+		.config = *config,
+		.mappings = RB_ROOT,
+		.align = max(config->align, 1UL),
+	};
+	mutex_init(&iopt->attach_lock);
+	mutex_init(&iopt->access_lock);
+	mutex_init(&iopt->lock);
+	INIT_LIST_HEAD(&iopt->accesses);
+	INIT_LIST_HEAD(&iopt->domains);
+	INIT_LIST_HEAD(&iopt->groups);
+	init_waitqueue_head(&iopt->claims);
+	iova_ranges_init(&iopt->usable);
+	iova_ranges_init(&iopt->spare);
+	ret = iova_ranges_set_full(&iopt->usable);
+	if (ret)
+		return ret;
+	ret = iova_ranges_reserve(&iopt->spare, 1, GFP_KERNEL);
+	if (ret)
+		iova_ranges_destroy(&iopt->usable);
+	return ret;
+}
+EXPORT_SYMBOL_GPL(iopt_init);
+
+/**
+ * iopt_destroy - end a space
+ * @iopt: the space; nobody else uses it any more, groups are detached and
+ *	  accesses removed
+ *
+ * Unmaps, unpins and refunds whatever is left. Cannot fail; allocates nothing.
+ */
+void iopt_destroy(struct io_pagetable *iopt)
+{
+	struct iopt_mapping *claimed = NULL;
+
+	WARN_ON(!list_empty(&iopt->groups) || !list_empty(&iopt->domains) ||
+		!list_empty(&iopt->accesses));
+
+	/* Nobody else can hold a claim, so that nothing waits or fails. */
+	mutex_lock(&iopt->lock);
+	claim_range(iopt, 0, U64_MAX, 0, &claimed);
+	mutex_unlock(&iopt->lock);
+	if (claimed)
+		end_mappings(iopt, claimed);
+	umem_owner_put(iopt->owner);
+	iova_ranges_destroy(&iopt->usable);
+	iova_ranges_destroy(&iopt->spare);
+	mutex_destroy(&iopt->lock);
+	mutex_destroy(&iopt->access_lock);
+	mutex_destroy(&iopt->attach_lock);
+}
+EXPORT_SYMBOL_GPL(iopt_destroy);
+
+static int __init iopt_module_init(void)
+{
+	mapping_cache = KMEM_CACHE(iopt_mapping, 0);
+	return mapping_cache ? 0 : -ENOMEM;
+}
+subsys_initcall(iopt_module_init);
+
+static void __exit iopt_module_exit(void)
+{
+	kmem_cache_destroy(mapping_cache);
+}
+module_exit(iopt_module_exit);
+
+MODULE_DESCRIPTION("I/O page tables shared by VFIO type1 and others");
+MODULE_LICENSE("GPL");

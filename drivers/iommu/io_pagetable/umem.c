@@ -1,0 +1,1004 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Pinned user memory
+ *
+ * A umem is a page-aligned range of somebody's address space. Pinning it walks
+ * the range once, in order, and writes down what it finds as extents: runs of
+ * physically contiguous pages. From then on nobody has to ask anybody where the
+ * memory is. Mapping it in one more domain, copying it to one more space,
+ * unpinning it: each is a walk over the extents, a step for each of them, be it
+ * a page or a gigabyte.
+ *
+ * Pages are paid for before they are pinned. A umem charges all of its pages at
+ * once, pins, and gives back what turned out to be device memory. Never are
+ * more pages pinned than charged.
+ *
+ * Faulting in a page may take as long as user space likes (userfaultfd), so
+ * this file pins without any lock that serves more than the one umem. The bit
+ * lock UMEM_PIN_LOCK keeps two tasks from pinning the same umem twice; waiting
+ * for it can be killed.
+ */
+#include <linux/capability.h>
+#include <linux/mm.h>
+#include <linux/pagemap.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
+#include <linux/sched/task.h>
+#include <linux/sched/user.h>
+#include <linux/slab.h>
+#include <linux/wait_bit.h>
+
+#include "internal.h"
+
+/* Pages pinned at a time: a few on the stack, or a page full of pointers. */
+#define UMEM_STACK_BATCH	16
+#define UMEM_PAGE_BATCH		(PAGE_SIZE / sizeof(struct page *))
+
+/**
+ * struct umem_single - a page pinned for in-kernel users only
+ * @page: the page
+ * @users: how often it was asked for
+ */
+struct umem_single {
+	struct page *page;
+	unsigned long users;
+};
+
+/**
+ * struct umem_singles - all the single pages of a umem
+ * @pages: page index to struct umem_single; umem->lock
+ * @nr: entries in @pages; umem->lock
+ * @charged: how many of them are paid for here, because the umem itself does
+ *	     not pay for them; umem->lock
+ */
+struct umem_singles {
+	struct xarray pages;
+	unsigned long nr;
+	unsigned long charged;
+};
+
+/*
+ * Owners
+ */
+
+/**
+ * umem_owner_of_current - name the calling process as owner of memory
+ * @charge: what it is charged in
+ * @cached: an owner that may be the same, or %NULL
+ *
+ * Return: @cached with one more reference if it describes the caller, else a
+ * new owner with one reference, or %NULL without memory.
+ */
+struct umem_owner *umem_owner_of_current(enum iopt_charge charge,
+					 struct umem_owner *cached)
+{
+	bool may_exceed = charge == IOPT_CHARGE_NONE || capable(CAP_IPC_LOCK);
+	struct user_struct *user = current_user();
+	struct umem_owner *owner;
+
+	if (cached && cached->mm == current->mm &&
+	    cached->may_exceed == may_exceed && cached->user == user &&
+	    cached->task == current->group_leader) {
+		refcount_inc(&cached->refs);
+		return cached;
+	}
+
+	owner = kmalloc(sizeof(*owner), GFP_KERNEL_ACCOUNT);
+	if (!owner)
+		return NULL;
+	refcount_set(&owner->refs, 1);
+	owner->charge = charge;
+	owner->may_exceed = may_exceed;
+	owner->mm = current->mm;
+	mmgrab(owner->mm);
+	owner->task = get_task_struct(current->group_leader);
+	owner->user = get_uid(user);
+	return owner;
+}
+
+/**
+ * umem_owner_put - drop a reference to an owner
+ * @owner: the owner, or %NULL
+ */
+void umem_owner_put(struct umem_owner *owner)
+{
+	if (!owner || !refcount_dec_and_test(&owner->refs))
+		return;
+	free_uid(owner->user);
+	put_task_struct(owner->task);
+	mmdrop(owner->mm);
+	kfree(owner);
+}
+
+static int charge_user(struct umem_owner *owner, unsigned long npages)
+{
+	unsigned long limit = task_rlimit(owner->task, RLIMIT_MEMLOCK) >> PAGE_SHIFT;
+	long old = atomic_long_read(&owner->user->locked_vm);
+
+	do {
+		if (!owner->may_exceed && (old > limit || npages > limit - old))
+			return -ENOMEM;
+	} while (!atomic_long_try_cmpxchg(&owner->user->locked_vm, &old,
+					  old + npages));
+	return 0;
+}
+
+static int charge(struct umem_owner *owner, unsigned long npages)
+{
+	int ret = 0;
+
+	if (!npages)
+		return 0;
+
+	switch (owner->charge) {
+	case IOPT_CHARGE_PROCESS:
+		if (mmap_write_lock_killable(owner->mm))
+			return -EINTR;
+		ret = __account_locked_vm(owner->mm, npages, true, owner->task,
+					  owner->may_exceed);
+		mmap_write_unlock(owner->mm);
+		break;
+	case IOPT_CHARGE_USER:
+		ret = charge_user(owner, npages);
+		break;
+	case IOPT_CHARGE_NONE:
+		break;
+	}
+	if (!ret)
+		atomic64_add(npages, &owner->mm->pinned_vm);
+	return ret;
+}
+
+/* Cannot fail: what is given back was charged before. */
+static void uncharge(struct umem_owner *owner, unsigned long npages)
+{
+	if (!npages)
+		return;
+
+	atomic64_sub(npages, &owner->mm->pinned_vm);
+	switch (owner->charge) {
+	case IOPT_CHARGE_PROCESS:
+		mmap_write_lock(owner->mm);
+		__account_locked_vm(owner->mm, npages, false, owner->task,
+				    owner->may_exceed);
+		mmap_write_unlock(owner->mm);
+		break;
+	case IOPT_CHARGE_USER:
+		atomic_long_sub(npages, &owner->user->locked_vm);
+		break;
+	case IOPT_CHARGE_NONE:
+		break;
+	}
+}
+
+/* How much of a range is not device memory, which is never charged. */
+static unsigned long count_chargeable(struct mm_struct *mm, unsigned long start,
+				      unsigned long npages)
+{
+	unsigned long end = start + (npages << PAGE_SHIFT);
+	struct vm_area_struct *vma;
+	VMA_ITERATOR(vmi, mm, start);
+
+	mmap_read_lock(mm);
+	for_each_vma_range(vmi, vma, end) {
+		if (vma->vm_flags & VM_PFNMAP)
+			npages -= (min(vma->vm_end, end) -
+				   max(vma->vm_start, start)) >> PAGE_SHIFT;
+	}
+	mmap_read_unlock(mm);
+	return npages;
+}
+
+/*
+ * Charges every page of a range. Only where that is refused does it look for
+ * device memory in the range, so that a BAR larger than the limit can be
+ * mapped; elsewhere the surplus is given back after pinning.
+ */
+static int charge_range(struct umem_owner *owner, unsigned long uaddr,
+			unsigned long npages, unsigned long paid,
+			unsigned long *charged)
+{
+	unsigned long chargeable;
+	int ret;
+
+	*charged = npages - paid;
+	ret = charge(owner, *charged);
+	if (ret != -ENOMEM)
+		return ret;
+
+	chargeable = count_chargeable(owner->mm, uaddr, npages);
+	if (chargeable == npages || chargeable < paid)
+		return -ENOMEM;
+	*charged = chargeable - paid;
+	return charge(owner, *charged);
+}
+
+/*
+ * Recording extents
+ */
+
+/* The place in a umem where the next page goes. */
+struct umem_recorder {
+	struct umem *umem;
+	struct umem_extent *extent;	/* grows while pages are contiguous */
+	struct umem_chunk *chunk;
+	unsigned long index;		/* of the next page */
+	unsigned long nr_pinned;	/* pages that are not device memory */
+};
+
+/*
+ * One extent is part of the umem, so that a contiguous umem needs nothing more.
+ * Chunks after that grow up to a page, but not beyond what the rest of the umem
+ * could fill.
+ */
+static struct umem_extent *next_extent(struct umem_recorder *rec)
+{
+	struct umem *umem = rec->umem;
+	struct umem_chunk *chunk = rec->chunk;
+	u32 capacity = 4;
+
+	if (!umem->first.npages)
+		return &umem->first;
+
+	if (chunk && chunk->nr < chunk->capacity)
+		return &chunk->extents[chunk->nr++];
+
+	if (chunk)
+		capacity = chunk->capacity * 4;
+	capacity = min_t(unsigned long, umem->npages - rec->index,
+			 min_t(u32, capacity, (PAGE_SIZE - sizeof(*chunk)) /
+					      sizeof(chunk->extents[0])));
+	chunk = kmalloc(struct_size(chunk, extents, capacity),
+			GFP_KERNEL_ACCOUNT);
+	if (!chunk)
+		return NULL;
+	chunk->next = NULL;
+	chunk->first_index = rec->index;
+	chunk->nr = 1;
+	chunk->capacity = capacity;
+	if (rec->chunk)
+		rec->chunk->next = chunk;
+	else
+		umem->chunks = chunk;
+	rec->chunk = chunk;
+	return &chunk->extents[0];
+}
+
+static int record(struct umem_recorder *rec, unsigned long pfn,
+		  unsigned long npages, bool pfnmap)
+{
+	struct umem_extent *extent = rec->extent;
+
+	if (extent && extent->pfn + extent->npages == pfn &&
+	    extent->pfnmap == pfnmap &&
+	    npages <= UMEM_EXTENT_MAX_PAGES - extent->npages) {
+		extent->npages += npages;
+	} else {
+		extent = next_extent(rec);
+		if (!extent)
+			return -ENOMEM;
+		extent->pfn = pfn;
+		extent->npages = npages;
+		extent->pfnmap = pfnmap;
+		rec->extent = extent;
+	}
+	rec->index += npages;
+	if (!pfnmap)
+		rec->nr_pinned += npages;
+	return 0;
+}
+
+/*
+ * Records pinned pages as far as it has memory; the caller unpins the rest.
+ *
+ * Every pointer is compared with its neighbour. A huge page cannot be taken
+ * for granted from its first and last page: with mremap() a process can put
+ * the small pages of a split huge page in any order.
+ */
+static unsigned long record_pages(struct umem_recorder *rec,
+				  struct page **pages, unsigned long npages)
+{
+	unsigned long done = 0;
+
+	while (done < npages) {
+		struct page *first = pages[done];
+		unsigned long run = 1;
+
+		while (done + run < npages &&
+		       pages[done + run] == nth_page(first, run))
+			run++;
+		if (record(rec, page_to_pfn(first), run, false))
+			break;
+		done += run;
+	}
+	return done;
+}
+
+/*
+ * Pinning
+ */
+
+/* Where memory is and whose, as read in one go under umem->lock. */
+struct umem_source {
+	struct umem_owner *owner;
+	unsigned long uaddr;
+};
+
+static struct umem_source umem_source(struct umem *umem)
+{
+	struct umem_source src;
+
+	spin_lock(&umem->lock);
+	src.owner = umem->owner;
+	src.uaddr = umem->uaddr;
+	refcount_inc(&src.owner->refs);
+	spin_unlock(&umem->lock);
+	return src;
+}
+
+/* Pins pages of @mm, which the caller keeps alive. */
+static long pin_pages(struct mm_struct *mm, unsigned long uaddr,
+		      unsigned long npages, unsigned int gup_flags,
+		      struct page **pages)
+{
+	long ret;
+
+	if (mm == current->mm)
+		return pin_user_pages_fast(uaddr, npages, gup_flags, pages);
+
+	if (mmap_read_lock_killable(mm))
+		return -EINTR;
+	/* 6.1 refuses FOLL_LONGTERM with a @locked that it could clear. */
+	ret = pin_user_pages_remote(mm, uaddr, npages, gup_flags, pages, NULL,
+				    NULL);
+	mmap_read_unlock(mm);
+	return ret;
+}
+
+/*
+ * A page that belongs to no file and no process is a zero page, which a read
+ * fault put where nothing was written yet. The device would go on reading
+ * zeroes after the process writes, and 6.1 counts every pin of it until the
+ * count overflows. Have the process's own page put there, as its first write
+ * would; where that is not possible (a driver's page in a shared mapping) the
+ * page stays.
+ */
+static long pin_own_pages(struct mm_struct *mm, unsigned long uaddr,
+			  struct page **pages, long npages)
+{
+	long i;
+
+	for (i = 0; i < npages; i++) {
+		struct page *head = compound_head(pages[i]), *own;
+
+		if (PageAnon(head) || head->mapping)
+			continue;
+		if (pin_pages(mm, uaddr + (i << PAGE_SHIFT), 1,
+			      FOLL_LONGTERM | FOLL_WRITE | FOLL_FORCE,
+			      &own) != 1)
+			continue;
+		unpin_user_page(pages[i]);
+		pages[i] = own;
+	}
+	return npages;
+}
+
+static long pin_batch(struct mm_struct *mm, unsigned long uaddr,
+		      unsigned long npages, bool writable, struct page **pages)
+{
+	unsigned int gup_flags = FOLL_LONGTERM | (writable ? FOLL_WRITE : 0);
+	long ret;
+
+	ret = pin_pages(mm, uaddr, npages, gup_flags, pages);
+	if (!writable && ret > 0)
+		ret = pin_own_pages(mm, uaddr, pages, ret);
+	return ret;
+}
+
+/*
+ * Looks up one page of a VM_PFNMAP area, faulting it in if it is not there.
+ * Returns -EAGAIN if the lock was dropped meanwhile and the area must be looked
+ * up again.
+ */
+static int follow_pfn_locked(struct mm_struct *mm, unsigned long uaddr,
+			     bool writable, unsigned long *pfn)
+{
+	bool unlocked = false;
+	spinlock_t *ptl;
+	pte_t *ptep;
+	int ret;
+
+	ret = follow_pte(mm, uaddr, &ptep, &ptl);
+	if (ret) {
+		ret = fixup_user_fault(mm, uaddr, FAULT_FLAG_REMOTE |
+				       (writable ? FAULT_FLAG_WRITE : 0),
+				       &unlocked);
+		if (unlocked)
+			return -EAGAIN;
+		if (ret)
+			return ret;
+		ret = follow_pte(mm, uaddr, &ptep, &ptl);
+		if (ret)
+			return -EFAULT;
+	}
+	if (writable && !pte_write(*ptep))
+		ret = -EFAULT;
+	*pfn = pte_pfn(*ptep);
+	pte_unmap_unlock(ptep, ptl);
+
+	/* Memory that could be freed under the device is not for us. */
+	if (!ret && pfn_valid(*pfn) && !PageReserved(pfn_to_page(*pfn)))
+		ret = -EFAULT;
+	return ret;
+}
+
+/*
+ * Records device memory from @uaddr on, up to the end of its area. Returns how
+ * many pages that were, -EFAULT if this is no device memory.
+ */
+static long record_pfnmap(struct umem_recorder *rec, struct mm_struct *mm,
+			  unsigned long uaddr, unsigned long npages)
+{
+	bool writable = umem_is_writable(rec->umem);
+	struct vm_area_struct *vma;
+	unsigned long done = 0;
+	int ret;
+
+	if (mmap_read_lock_killable(mm))
+		return -EINTR;
+	do {
+		unsigned long pfn;
+
+		vma = vma_lookup(mm, uaddr + (done << PAGE_SHIFT));
+		ret = -EFAULT;
+		if (!vma || !(vma->vm_flags & VM_PFNMAP) ||
+		    !(vma->vm_flags & (writable ? VM_WRITE : VM_READ)))
+			break;
+		ret = follow_pfn_locked(mm, uaddr + (done << PAGE_SHIFT),
+					writable, &pfn);
+		if (!ret)
+			ret = record(rec, pfn, 1, true);
+		if (!ret)
+			done++;
+		if (fatal_signal_pending(current))
+			ret = -EINTR;
+		cond_resched();
+	} while ((!ret && done < npages) || ret == -EAGAIN);
+	mmap_read_unlock(mm);
+
+	/* The next call answers for what comes after a first success. */
+	return done ?: ret;
+}
+
+static int record_range(struct umem_recorder *rec, struct mm_struct *mm,
+			unsigned long uaddr, struct page **pages,
+			unsigned long batch)
+{
+	unsigned long npages = rec->umem->npages;
+
+	while (rec->index < npages) {
+		unsigned long n = min(npages - rec->index, batch), recorded;
+		unsigned long at = uaddr + (rec->index << PAGE_SHIFT);
+		long ret;
+
+		ret = pin_batch(mm, at, n, umem_is_writable(rec->umem), pages);
+		if (ret > 0) {
+			recorded = record_pages(rec, pages, ret);
+			if (recorded < ret) {
+				unpin_user_pages(pages + recorded,
+						 ret - recorded);
+				return -ENOMEM;
+			}
+		} else {
+			if (ret == -EFAULT)
+				ret = record_pfnmap(rec, mm, at, n);
+			if (ret <= 0)
+				return ret ?: -EFAULT;
+		}
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		cond_resched();
+	}
+	return 0;
+}
+
+static void drop_extents(struct umem *umem)
+{
+	bool dirty = umem_is_writable(umem);
+	struct umem_extent *extent = &umem->first;
+	struct umem_chunk *chunk = umem->chunks;
+	u32 left = 1;
+
+	if (!umem->first.npages)
+		return;
+	for (;;) {
+		for (; left; left--, extent++) {
+			if (!extent->pfnmap)
+				unpin_user_page_range_dirty_lock(
+					pfn_to_page(extent->pfn),
+					extent->npages, dirty);
+			cond_resched();
+		}
+		if (!chunk)
+			break;
+		extent = chunk->extents;
+		left = chunk->nr;
+		chunk = chunk->next;
+	}
+
+	while ((chunk = umem->chunks)) {
+		umem->chunks = chunk->next;
+		kfree(chunk);
+	}
+	umem->first.npages = 0;
+}
+
+static int pin_and_record(struct umem *umem, struct mm_struct *mm,
+			  unsigned long uaddr, unsigned long *nr_pinned)
+{
+	struct page *few[UMEM_STACK_BATCH], **pages = few;
+	unsigned long batch = ARRAY_SIZE(few);
+	struct umem_recorder rec = { .umem = umem };
+	int ret;
+
+	if (umem->npages > batch) {
+		/* Without memory it takes more calls, that is all. */
+		pages = (struct page **)__get_free_page(GFP_KERNEL |
+							__GFP_NOWARN);
+		if (pages)
+			batch = UMEM_PAGE_BATCH;
+		else
+			pages = few;
+	}
+	ret = record_range(&rec, mm, uaddr, pages, batch);
+	if (pages != few)
+		free_page((unsigned long)pages);
+	if (ret)
+		drop_extents(umem);
+	*nr_pinned = rec.nr_pinned;
+	return ret;
+}
+
+/* With UMEM_PIN_LOCK, or nobody else knowing the umem. */
+static int umem_pin_locked(struct umem *umem)
+{
+	struct umem_owner *owner = umem->owner;
+	unsigned long paid, charged, nr_pinned;
+	struct mm_struct *mm = owner->mm;
+	bool remote = mm != current->mm;
+	int ret;
+
+	/* Singles that are paid for need not be paid for again. */
+	paid = 0;
+	if (READ_ONCE(umem->singles)) {
+		spin_lock(&umem->lock);
+		swap(paid, umem->singles->charged);
+		spin_unlock(&umem->lock);
+	}
+
+	if (remote && !mmget_not_zero(mm)) {
+		ret = -EFAULT;
+		goto give_back_singles;
+	}
+	ret = charge_range(owner, umem->uaddr, umem->npages, paid, &charged);
+	if (ret)
+		goto put_mm;
+	charged += paid;
+	ret = pin_and_record(umem, mm, umem->uaddr, &nr_pinned);
+	if (!ret && nr_pinned > charged) {
+		/* Device memory became ordinary memory while we looked. */
+		drop_extents(umem);
+		ret = -ENOMEM;
+	}
+	if (ret) {
+		uncharge(owner, charged - paid);
+		goto put_mm;
+	}
+	if (remote)
+		mmput(mm);
+
+	uncharge(owner, charged - nr_pinned);
+	umem->charged = nr_pinned;
+	/* Extents first, then the bit: pairs with umem_is_pinned(). */
+	smp_mb__before_atomic();
+	set_bit(UMEM_PINNED, &umem->flags);
+	return 0;
+
+put_mm:
+	if (remote)
+		mmput(mm);
+give_back_singles:
+	if (paid) {
+		unsigned long gone;
+
+		spin_lock(&umem->lock);
+		gone = paid - min(paid, umem->singles->nr -
+					umem->singles->charged);
+		umem->singles->charged += paid - gone;
+		spin_unlock(&umem->lock);
+		uncharge(owner, gone);
+	}
+	return ret;
+}
+
+/**
+ * umem_pin_new - umem_pin() for a umem that only the caller knows
+ * @umem: the umem
+ *
+ * Context and return value as for umem_pin().
+ */
+int umem_pin_new(struct umem *umem)
+{
+	return umem_pin_locked(umem);
+}
+
+/**
+ * umem_pin - pin all of a umem and record its extents
+ * @umem: the umem; pinning it again does nothing
+ *
+ * Context: may sleep, for as long as user space lets a fault take; a fatal
+ * signal ends it. No lock of a space may be held.
+ * Return: 0, -ENOMEM if the owner may not pin as much or memory ran out,
+ * -EFAULT if there is no such memory, -EINTR for a fatal signal. After an error
+ * nothing is pinned or charged.
+ */
+int umem_pin(struct umem *umem)
+{
+	int ret = 0;
+
+	if (umem_is_pinned(umem))
+		return 0;
+	if (wait_on_bit_lock(&umem->flags, UMEM_PIN_LOCK, TASK_KILLABLE))
+		return -EINTR;
+	if (!umem_is_pinned(umem))
+		ret = umem_pin_locked(umem);
+	clear_and_wake_up_bit(UMEM_PIN_LOCK, &umem->flags);
+	return ret;
+}
+
+/**
+ * umem_unpin - undo umem_pin()
+ * @umem: the umem, whose extents nobody else reads
+ *
+ * Cannot fail and allocates nothing. Does nothing if @umem is not pinned.
+ * Context: may sleep.
+ */
+void umem_unpin(struct umem *umem)
+{
+	if (!umem_is_pinned(umem))
+		return;
+	clear_bit(UMEM_PINNED, &umem->flags);
+	drop_extents(umem);
+	uncharge(umem->owner, umem->charged);
+	umem->charged = 0;
+}
+
+/**
+ * umem_rebase - memory of a umem has moved, to other addresses or a new owner
+ * @umem: the umem
+ * @owner: the new owner; its reference is taken over on success
+ * @uaddr: the new address of the first page
+ *
+ * Pinned pages stay as they are; the caller vouches that the new address shows
+ * the same memory. What the old owner paid, the new one pays from now on.
+ *
+ * Context: may sleep.
+ * Return: 0; -ENOMEM if the new owner may not pin as much; -EINTR for a fatal
+ * signal. After an error nothing has changed.
+ */
+int umem_rebase(struct umem *umem, struct umem_owner *owner,
+		unsigned long uaddr)
+{
+	struct umem_owner *old;
+	unsigned long charged;
+	int ret = 0;
+
+	if (wait_on_bit_lock(&umem->flags, UMEM_PIN_LOCK, TASK_KILLABLE))
+		return -EINTR;
+	charged = umem->charged;
+	if (owner->mm != umem->owner->mm || owner->user != umem->owner->user)
+		ret = charge(owner, charged);
+	else
+		charged = 0;
+	if (!ret) {
+		spin_lock(&umem->lock);
+		old = umem->owner;
+		umem->owner = owner;
+		umem->uaddr = uaddr;
+		spin_unlock(&umem->lock);
+		uncharge(old, charged);
+		umem_owner_put(old);
+	}
+	clear_and_wake_up_bit(UMEM_PIN_LOCK, &umem->flags);
+	return ret;
+}
+
+/*
+ * Single pages, for in-kernel users of memory that no domain needs
+ */
+
+static long pin_one(struct umem_source *src, unsigned long index, bool write,
+		    struct page **page)
+{
+	struct mm_struct *mm = src->owner->mm;
+	long ret;
+
+	if (!mmget_not_zero(mm))
+		return -EFAULT;
+	ret = pin_batch(mm, src->uaddr + (index << PAGE_SHIFT), 1, write, page);
+	mmput(mm);
+	return ret == 1 ? 0 : ret ?: -EFAULT;
+}
+
+/**
+ * umem_pin_transient - pin one page for as long as a copy takes
+ * @umem: the umem
+ * @index: which page
+ * @write: the page will be written
+ * @page: where to store it; release it with unpin_user_page()
+ *
+ * Charges nobody. May sleep for as long as a fault takes; takes no lock
+ * meanwhile.
+ *
+ * Return: 0, -EFAULT, -EINTR or -ENOMEM.
+ */
+int umem_pin_transient(struct umem *umem, unsigned long index, bool write,
+		       struct page **page)
+{
+	struct umem_source src = umem_source(umem);
+	int ret;
+
+	ret = pin_one(&src, index, write, page);
+	umem_owner_put(src.owner);
+	return ret;
+}
+
+static struct umem_singles *umem_singles(struct umem *umem)
+{
+	struct umem_singles *singles, *old;
+
+	if (READ_ONCE(umem->singles))
+		return umem->singles;
+	singles = kzalloc(sizeof(*singles), GFP_KERNEL_ACCOUNT);
+	if (!singles)
+		return NULL;
+	xa_init(&singles->pages);
+	old = cmpxchg(&umem->singles, NULL, singles);
+	if (old)
+		kfree(singles);
+	return old ?: singles;
+}
+
+/* The page of an entry that is there already, with one more user. */
+static bool use_single(struct umem *umem, unsigned long index,
+		       struct page **page)
+{
+	struct umem_single *single;
+
+	lockdep_assert_held(&umem->lock);
+	if (!umem->singles)
+		return false;
+	single = xa_load(&umem->singles->pages, index);
+	if (!single)
+		return false;
+	single->users++;
+	*page = single->page;
+	return true;
+}
+
+/**
+ * umem_find_single - use a page that is pinned singly already
+ * @umem: the umem
+ * @index: which page
+ * @page: where to store it
+ *
+ * Return: true with one more user, to be dropped by umem_unpin_single().
+ */
+bool umem_find_single(struct umem *umem, unsigned long index,
+		      struct page **page)
+{
+	bool found;
+
+	if (!READ_ONCE(umem->singles))
+		return false;
+	spin_lock(&umem->lock);
+	found = use_single(umem, index, page);
+	spin_unlock(&umem->lock);
+	return found;
+}
+
+/**
+ * umem_pin_single - pin and charge one page, once however many users ask
+ * @umem: the umem, not pinned as a whole
+ * @index: which page
+ * @write: the page will be written
+ * @page: where to store it
+ *
+ * May sleep for as long as a fault takes; takes no lock meanwhile.
+ *
+ * Return: 0, -ENOMEM, -EFAULT or -EINTR.
+ */
+int umem_pin_single(struct umem *umem, unsigned long index, bool write,
+		    struct page **page)
+{
+	struct umem_singles *singles = umem_singles(umem);
+	struct umem_single *single;
+	struct umem_source src;
+	bool found;
+	int ret;
+
+	if (!singles)
+		return -ENOMEM;
+	if (umem_find_single(umem, index, page))
+		return 0;
+
+	single = kmalloc(sizeof(*single), GFP_KERNEL_ACCOUNT);
+	if (!single)
+		return -ENOMEM;
+	single->users = 1;
+	/* Room for the entry, so that storing it needs no memory. */
+	ret = xa_reserve(&singles->pages, index, GFP_KERNEL_ACCOUNT);
+	if (ret)
+		goto free_single;
+	src = umem_source(umem);
+	ret = charge(src.owner, 1);
+	if (ret)
+		goto put_owner;
+	ret = pin_one(&src, index, write, &single->page);
+	if (ret)
+		goto uncharge;
+
+	spin_lock(&umem->lock);
+	found = use_single(umem, index, page);
+	if (!found) {
+		*page = single->page;
+		ret = xa_err(xa_store(&singles->pages, index, single,
+				      GFP_ATOMIC));
+		if (!ret) {
+			singles->nr++;
+			singles->charged++;
+		}
+	}
+	spin_unlock(&umem->lock);
+	if (!found && !ret) {
+		umem_owner_put(src.owner);
+		return 0;
+	}
+
+	/* Somebody else was faster, or took the reserved room with him. */
+	unpin_user_page(single->page);
+uncharge:
+	uncharge(src.owner, 1);
+put_owner:
+	umem_owner_put(src.owner);
+	xa_release(&singles->pages, index);
+free_single:
+	kfree(single);
+	return ret;
+}
+
+/**
+ * umem_unpin_single - drop a user of a page pinned singly
+ * @umem: the umem
+ * @index: which page; it may as well be one that is not pinned singly but lies
+ *	   in an extent, and then there is nothing to do
+ */
+void umem_unpin_single(struct umem *umem, unsigned long index)
+{
+	struct umem_single *single;
+	struct umem_owner *payer = NULL;
+
+	if (!READ_ONCE(umem->singles))
+		return;
+	spin_lock(&umem->lock);
+	single = xa_load(&umem->singles->pages, index);
+	if (!single || --single->users) {
+		spin_unlock(&umem->lock);
+		return;
+	}
+	xa_erase(&umem->singles->pages, index);
+	umem->singles->nr--;
+	if (umem->singles->charged) {
+		umem->singles->charged--;
+		payer = umem->owner;
+		refcount_inc(&payer->refs);
+	}
+	spin_unlock(&umem->lock);
+
+	unpin_user_pages_dirty_lock(&single->page, 1, umem_is_writable(umem));
+	kfree(single);
+	if (payer) {
+		uncharge(payer, 1);
+		umem_owner_put(payer);
+	}
+}
+
+/*
+ * Lifetime and walking
+ */
+
+/**
+ * umem_alloc - describe a range of user memory
+ * @uaddr: page-aligned address of its first page
+ * @npages: its length, not 0
+ * @writable: pin it for writing
+ *
+ * Touches no memory of the user. The caller names the owner in umem->owner
+ * before anybody else sees the umem.
+ *
+ * Return: a umem with one reference, or %NULL without memory.
+ */
+struct umem *umem_alloc(unsigned long uaddr, unsigned long npages,
+			bool writable)
+{
+	struct umem *umem = kmalloc(sizeof(*umem), GFP_KERNEL_ACCOUNT);
+
+	if (!umem)
+		return NULL;
+	*umem = (struct umem) {
+		.refs = REFCOUNT_INIT(1),
+		.lock = __SPIN_LOCK_UNLOCKED(umem->lock),
+		.flags = writable ? BIT(UMEM_WRITABLE) : 0,
+		.uaddr = uaddr,
+		.npages = npages,
+	};
+	return umem;
+}
+
+/**
+ * umem_put - drop a reference; with the last one, unpin, refund and free
+ * @umem: the umem
+ *
+ * Cannot fail and allocates nothing. May sleep.
+ */
+void umem_put(struct umem *umem)
+{
+	if (!refcount_dec_and_test(&umem->refs))
+		return;
+	umem_unpin(umem);
+	if (umem->singles) {
+		struct umem_single *single;
+		unsigned long index;
+
+		/* Only a broken in-kernel user leaves any; see access.c. */
+		xa_for_each(&umem->singles->pages, index, single) {
+			single->users = 1;
+			umem_unpin_single(umem, index);
+		}
+		xa_destroy(&umem->singles->pages);
+		kfree(umem->singles);
+	}
+	umem_owner_put(umem->owner);
+	kfree(umem);
+}
+
+/**
+ * umem_iter_first - start walking the extents of a pinned umem
+ * @iter: the place, with @iter->pfn the page at @index
+ * @umem: the umem; it stays pinned for as long as @iter is used
+ * @index: which page to start at
+ */
+void umem_iter_first(struct umem_iter *iter, const struct umem *umem,
+		     unsigned long index)
+{
+	const struct umem_chunk *chunk;
+	unsigned long first = 0;
+
+	iter->extent = &umem->first;
+	iter->left = 0;
+	iter->next = umem->chunks;
+	if (index >= umem->first.npages) {
+		chunk = umem->chunks;
+		while (chunk->next && chunk->next->first_index <= index)
+			chunk = chunk->next;
+		iter->extent = chunk->extents;
+		iter->left = chunk->nr - 1;
+		iter->next = chunk->next;
+		for (first = chunk->first_index;
+		     index - first >= iter->extent->npages;
+		     iter->extent++, iter->left--)
+			first += iter->extent->npages;
+	}
+	iter->pfn = iter->extent->pfn + (index - first);
+	iter->npages = iter->extent->npages - (index - first);
+}
