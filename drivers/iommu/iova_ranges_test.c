@@ -571,6 +571,19 @@ static void reserve_for_results(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, iova_ranges_set_full(&f->dst));
 	feed();
 	EXPECT_SAME_ARRAY(test, &before, &f->dst);
+
+	/* The same need is met when there is no array yet. */
+	ASSIGN(test, &f->other, { 4, 4 }, { 1000, 1000 });
+	iova_ranges_destroy(&f->dst);
+	KUNIT_EXPECT_EQ(test, 0,
+			iova_ranges_subtract(&f->dst, &f->set, &f->other));
+	KUNIT_EXPECT_EQ(test, f->dst.nr, 5);
+	KUNIT_EXPECT_EQ(test, f->dst.capacity, 5);
+	iova_ranges_destroy(&f->dst);
+	KUNIT_EXPECT_EQ(test, 0,
+			iova_ranges_union(&f->dst, &f->set, &f->other));
+	KUNIT_EXPECT_EQ(test, f->dst.nr, 3);
+	KUNIT_EXPECT_EQ(test, f->dst.capacity, 5);
 }
 
 /* Breaks when emptying a set gives its room away, or destroying it does not. */
@@ -1066,7 +1079,7 @@ static bool model_find(const struct model *model, const unsigned long *bits,
 	u32 i;
 
 	for (i = from; i <= to && length <= to - i + 1; i++) {
-		if (first_iova(model, i) % align)
+		if (first_iova(model, i) & (align - 1))
 			continue;
 		if (!model_contains(bits, i, i + length - 1))
 			continue;
@@ -1143,6 +1156,12 @@ static int model_change_step(struct model *model, u32 dst, u32 a, u32 b)
 	struct iova_ranges *sets = model->sets;
 	u32 from, to, i;
 	int rc = 0;
+
+	/* Now and then a result starts without an array. */
+	if (!random_below(model, 8)) {
+		bitmap_zero(model->bits[dst], UNIVERSE);
+		iova_ranges_destroy(&sets[dst]);
+	}
 
 	switch (random_below(model, 16)) {
 	case 0 ... 4:

@@ -21,7 +21,6 @@
 #define _LINUX_IOVA_RANGES_H
 
 #include <linux/gfp.h>
-#include <linux/kconfig.h>
 #include <linux/types.h>
 
 struct task_struct;
