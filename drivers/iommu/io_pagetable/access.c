@@ -67,17 +67,28 @@ static unsigned long umem_index(struct iopt_mapping *mapping, u64 iova)
 	return (mapping->offset + (iova - mapping->start)) >> PAGE_SHIFT;
 }
 
-/* The live mapping that @length bytes at @iova belong to. */
+/*
+ * The mapping that @length bytes at @iova belong to. One that is being unmapped
+ * is gone: that UNMAP may be waiting for a callback of the very driver that
+ * calls here, under a lock that the callback needs.
+ */
 static struct iopt_mapping *find_mapping(struct io_pagetable *iopt, u64 iova,
 					 size_t length, bool write)
 {
-	struct iopt_mapping *mapping = iopt_first_live(iopt, iova, true);
+	struct iopt_mapping *mapping;
 
-	if (IS_ERR(mapping))
-		return mapping;
-	if (!mapping || mapping->start > iova ||
-	    mapping->last - iova < length - 1)
-		return ERR_PTR(-EINVAL);
+	for (;;) {
+		mapping = iopt_first_mapping(iopt, iova);
+		if (!mapping || mapping->start > iova ||
+		    mapping->last - iova < length - 1 ||
+		    mapping->state == MAPPING_NEW ||
+		    mapping->state == MAPPING_DYING)
+			return ERR_PTR(-EINVAL);
+		if (mapping->state == MAPPING_LIVE)
+			break;
+		if (iopt_wait_claims(iopt, true))
+			return ERR_PTR(-EINTR);
+	}
 	if (!(mapping->prot & (write ? IOMMU_WRITE : IOMMU_READ)))
 		return ERR_PTR(-EPERM);
 	if (mapping->uaddr_invalid)

@@ -499,10 +499,16 @@ static int pin_all(struct io_pagetable *iopt)
 
 	mutex_lock(&iopt->lock);
 	while ((mapping = iopt_first_mapping(iopt, start))) {
+		/* It may be about to be unpinned: see unpin_unused(). */
+		if (mapping->state == MAPPING_BUSY) {
+			ret = iopt_wait_claims(iopt, true);
+			if (ret)
+				break;
+			continue;
+		}
 		last = mapping->last;
 		/* A NEW one sees that it must pin before it becomes live. */
-		if (mapping->state != MAPPING_NEW &&
-		    mapping->state != MAPPING_DYING &&
+		if (mapping->state == MAPPING_LIVE &&
 		    !umem_is_pinned(mapping->umem)) {
 			struct umem *umem = mapping->umem;
 
