@@ -351,7 +351,7 @@ static int type1_add_caps(struct vfio_info_cap *caps, struct type1 *type1,
 /*
  * The chain follows the structure, or argsz says how much room it would take
  * and nothing follows. Either way nothing is written past what was given, which
- * may end before cap_offset.
+ * may end before cap_offset, or in it.
  */
 static long type1_get_info(struct type1 *type1,
 			   struct vfio_iommu_type1_info __user *arg)
@@ -388,7 +388,7 @@ static long type1_get_info(struct type1 *type1,
 		if (copy_to_user(arg + 1, caps.buf, caps.size))
 			ret = -EFAULT;
 	}
-	if (copy_to_user(arg, &uinfo, min(given, maxsz)))
+	if (copy_to_user(arg, &uinfo, given < maxsz ? minsz : maxsz))
 		ret = -EFAULT;
 out:
 	kfree(caps.buf);

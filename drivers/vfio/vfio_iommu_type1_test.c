@@ -10,6 +10,7 @@
  * There is no IOMMU.
  */
 #include <kunit/test.h>
+#include <linux/highmem.h>
 #include <linux/kthread.h>
 #include <linux/mman.h>
 #include <linux/random.h>
@@ -156,7 +157,7 @@ static long type1_test_unmap(struct type1_test *t, u64 iova, u64 size,
 	return ret;
 }
 
-static long type1_test_dirty(struct type1_test *t, u32 flag)
+static long type1_test_log(struct type1_test *t, u32 flag)
 {
 	struct vfio_iommu_type1_dirty_bitmap dirty = {
 		.argsz = sizeof(dirty),
@@ -206,7 +207,9 @@ static int type1_test_pin(struct type1_test *t, u64 iova, unsigned int npages,
 	return ret;
 }
 
-#define RW	(VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE)
+#define LOG_START	VFIO_IOMMU_DIRTY_PAGES_FLAG_START
+#define LOG_STOP	VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP
+#define RW		(VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE)
 
 /*
  * A driver that gets pages other than those behind the IOVA, or that is not
@@ -334,8 +337,7 @@ static void type1_reports_dirty_pins(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, type1_test_map(t, 0, 0, 8, RW), 0L);
 	KUNIT_EXPECT_EQ(test, type1_test_get_dirty(t, 0, 8, &word),
 			(long)-EINVAL);
-	KUNIT_ASSERT_EQ(test, type1_test_dirty(t,
-			VFIO_IOMMU_DIRTY_PAGES_FLAG_START), 0L);
+	KUNIT_ASSERT_EQ(test, type1_test_log(t, LOG_START), 0L);
 	KUNIT_ASSERT_EQ(test, type1_test_get_dirty(t, 0, 8, &word), 0L);
 	KUNIT_EXPECT_EQ(test, word, 0ULL);
 
@@ -355,8 +357,7 @@ static void type1_reports_dirty_pins(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, type1_test_get_dirty(t, 0, 8, &word), 0L);
 	KUNIT_ASSERT_EQ(test, type1_test_get_dirty(t, 0, 8, &word), 0L);
 	KUNIT_EXPECT_EQ(test, word, 0ULL);
-	KUNIT_EXPECT_EQ(test, type1_test_dirty(t,
-			VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP), 0L);
+	KUNIT_EXPECT_EQ(test, type1_test_log(t, LOG_STOP), 0L);
 }
 
 /* Devices that may need pages at any time cannot do without valid addresses. */
@@ -430,6 +431,7 @@ static void type1_writes_bitmaps_like_a_model(struct kunit *test)
 	unsigned long *model, *result, *run;
 	unsigned long first = 0, i, npages;
 	struct rnd_state rnd;
+	u64 iova;
 
 	model = kunit_kzalloc(test, BITS_TO_LONGS(nbits) * sizeof(long),
 			      GFP_KERNEL);
@@ -447,7 +449,8 @@ static void type1_writes_bitmaps_like_a_model(struct kunit *test)
 		u32 kind = prandom_u32_state(&rnd) % 3;
 
 		first += prandom_u32_state(&rnd) % 300;
-		npages = 1 + prandom_u32_state(&rnd) % (kind == 2 ? 20000 : 200);
+		npages = 1 + prandom_u32_state(&rnd) %
+			     (kind == 2 ? 20000 : 200);
 		if (first + npages > nbits)
 			break;
 		if (kind) {
@@ -461,9 +464,10 @@ static void type1_writes_bitmaps_like_a_model(struct kunit *test)
 				__set_bit(first + i, model);
 			}
 		}
-		KUNIT_ASSERT_EQ(test, type1_bitmap_add_run(&bitmap,
-				bitmap.iova + ((u64)first << PAGE_SHIFT),
-				npages, kind ? NULL : run), 0);
+		iova = bitmap.iova + ((u64)first << PAGE_SHIFT);
+		KUNIT_ASSERT_EQ(test, type1_bitmap_add_run(&bitmap, iova, npages,
+							   kind ? NULL : run),
+				0);
 		first += npages;
 	}
 	KUNIT_ASSERT_EQ(test, type1_bitmap_flush(&bitmap), 0);
@@ -493,4 +497,5 @@ static struct kunit_suite type1_test_suite = {
 	.exit = type1_test_exit,
 	.test_cases = type1_test_cases,
 };
+
 kunit_test_suite(type1_test_suite);
