@@ -13,7 +13,9 @@ is not reported beside it.
     early     power-off without the end line
     short     a plan that is missing, or fewer results than it announced
     missing   an expected suite or program that did not report at all
-    fail      a test that failed, or a program that ran too long
+    fail      a test that failed
+    crash     a program that a signal ended
+    timeout   a program that ran too long
     skip      a test that was skipped and is not listed as allowed to
     splat     a line of the kernel's log that the rules deny
     taint, leak, log, harness       as PID 1 found them
@@ -29,6 +31,7 @@ import re
 import sys
 
 PROBLEM = re.compile(r'^# problem ([a-z]+): (.*)$')
+TOOK = re.compile(r'^# took (\S+) (\d+) ms$')
 END = re.compile(r'^# end status=(\d+)$')
 KUNIT_SUITE = re.compile(r'struct\s+kunit_suite\s+\w+\s*=\s*\{[^}]*?\.name\s*=\s*"([^"]+)"', re.S)
 
@@ -37,7 +40,9 @@ KUNIT_SUITE = re.compile(r'struct\s+kunit_suite\s+\w+\s*=\s*\{[^}]*?\.name\s*=\s
 class Verdict:
     reasons: list = dataclasses.field(default_factory=list)   # (kind, text)
     cases: int = 0
-    per_test: dict = dataclasses.field(default_factory=dict)  # name -> (cases, good)
+    per_test: dict = dataclasses.field(default_factory=dict)  # name -> (cases, failed cases)
+    results: dict = dataclasses.field(default_factory=dict)   # name -> True if "ok"
+    seconds: dict = dataclasses.field(default_factory=dict)   # name -> how long it ran
 
     def add(self, kind, text):
         if (kind, text) not in self.reasons:
@@ -156,7 +161,8 @@ def judge(facts, console, ktap, tree, rules, expected, suites=(), may_skip=(), s
     # What PID 1 found.
     for line in ktap:
         if match := PROBLEM.match(line):
-            verdict.add('fail' if match[1] == 'timeout' else match[1], match[2])
+            verdict.add(match[1], match[2])
+    broken = {text.split(':')[0] for kind, text in verdict.reasons if kind in ('crash', 'timeout')}
     reported = ' '.join(text for kind, text in verdict.reasons if kind == 'splat')
     for line in console:
         text = re.sub(r'^\[ *[\d.]+\] ', '', line)
@@ -165,6 +171,8 @@ def judge(facts, console, ktap, tree, rules, expected, suites=(), may_skip=(), s
 
     # What the tests said.
     nested, results = blocks(ktap)
+    verdict.results = results
+    verdict.seconds = {m[1]: int(m[2]) / 1000 for line in ktap if (m := TOOK.match(line))}
     if complete:
         check_plan(verdict, ktap, 'the run', '')
         for name in expected:
@@ -172,6 +180,8 @@ def judge(facts, console, ktap, tree, rules, expected, suites=(), may_skip=(), s
                 verdict.add('missing', f'{name} did not report')
     if speaks_ktap:
         for name, lines in nested.items():
+            if name in broken:
+                continue
             check_plan(verdict, lines, name, '    ')
         if 'kunit' in nested:
             seen = {line.split(': ', 1)[1] for line in nested['kunit']
@@ -191,7 +201,7 @@ def judge(facts, console, ktap, tree, rules, expected, suites=(), may_skip=(), s
         elif complete and sub.status.name in ('NO_TESTS', 'FAILURE_TO_PARSE_TESTS'):
             verdict.add('short', f'{name}: {sub.status.name}')
     shorts = [re.sub(r'^\[.*?\] (\[ERROR\] )?', '', line) for line in said.split('\n') if '[ERROR]' in line]
-    if complete and not verdict.kinds & {'short', 'missing'}:
+    if complete and not broken and not verdict.kinds & {'short', 'missing'}:
         for text in shorts:
             verdict.add('short', re.sub(r'\x1b\[[0-9;]*m', '', text))
     failed = ' '.join(text for kind, text in verdict.reasons)
@@ -200,7 +210,7 @@ def judge(facts, console, ktap, tree, rules, expected, suites=(), may_skip=(), s
             verdict.add('fail', f'{name} exited with an error')
 
     for sub in test.subtests:
-        verdict.per_test[sub.name] = (sub.counts.total(), sub.status.name == 'SUCCESS')
+        verdict.per_test[sub.name] = (sub.counts.total(), sub.counts.failed + sub.counts.crashed)
     verdict.cases = test.counts.total()
     if complete and verdict.good and int(end[1]) != 0:
         verdict.add('harness', f'PID 1 counted {end[1]} problems that nobody named')

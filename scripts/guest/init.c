@@ -302,7 +302,7 @@ static bool run_program(const char *name, int timeout_s, bool speaks_ktap)
 	struct line_buffer b = { .ktap = speaks_ktap };
 	long deadline = now_ms() + timeout_s * 1000L;
 	char path[256], data[4096];
-	bool exited = false;
+	bool exited = false, late = false;
 	struct termios raw;
 	int master, slave, status = 0;
 	ssize_t len;
@@ -340,7 +340,7 @@ static bool run_program(const char *name, int timeout_s, bool speaks_ktap)
 		if (!exited && timeout_s && now_ms() > deadline) {
 			kill(-pid, SIGKILL);
 			waitpid(pid, &status, 0);
-			exited = true;
+			exited = late = true;
 			problem("timeout", "%s: killed after %d s", name, timeout_s);
 		}
 	}
@@ -352,8 +352,8 @@ static bool run_program(const char *name, int timeout_s, bool speaks_ktap)
 	/* Orphans of the program are ours now; none may outlive it. */
 	while (waitpid(-1, NULL, WNOHANG) > 0)
 		;
-	if (WIFSIGNALED(status))
-		fprintf(ktap, "    # %s was killed by signal %d\n", name, WTERMSIG(status));
+	if (WIFSIGNALED(status) && !late)
+		problem("crash", "%s: killed by signal %d", name, WTERMSIG(status));
 	else if (WEXITSTATUS(status))
 		fprintf(ktap, "    # %s exited with status %d\n", name, WEXITSTATUS(status));
 	return pid > 0 && WIFEXITED(status) && !WEXITSTATUS(status);
@@ -518,10 +518,12 @@ int main(int argc, char **argv)
 
 	for (int i = first; i < argc; i++) {
 		const char *name = argv[i];
+		long start = now_ms();
 		bool ok = !strcmp(name, "kunit") ? want_kunit :
 			  run_program(name, timeout_s, speaks_ktap);
 
 		fprintf(ktap, "%sok %d %s\n", ok ? "" : "not ", i - first + 1, name);
+		fprintf(ktap, "# took %s %ld ms\n", name, now_ms() - start);
 		fflush(ktap);
 		problems += !ok;
 		check_kernel(name);
