@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A page that does not come.  With userfaultfd, a program decides when a page
+ * of its memory appears, and it may be never.  A call that has to wait for such
+ * a page must not let others wait with it: neither those who use the same
+ * container, nor anybody who wants to kill the caller.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <time.h>
+
+#include "type1.h"
+
+#define MAP_SIZE	(16 * PAGE_4K)
+#define IOVA_OTHER	(4 * GIB)
+#define CHILD_STACK	(64 * KIB)
+#define TIME_LIMIT_S	3
+
+/* The call that waits for the page. */
+enum stalled {
+	STALLED_MAP,		/* its memory */
+	STALLED_GET_INFO,	/* where the answer goes */
+	STALLED_DIRTY_BITMAP,	/* where the bitmap goes */
+	STALLED_UNMAP_BITMAP,	/* the same, of UNMAP */
+};
+
+struct call {
+	enum stalled what;
+	int container;
+	__u8 *page;		/* of MAP_SIZE bytes, the third does not come */
+	int err;
+	pthread_t thread;
+};
+
+FIXTURE(uffd) {
+	struct vfio_env env;
+	struct call call;
+	__u8 *buffer;
+	int uffd;
+	struct type1_state before;
+};
+
+FIXTURE_VARIANT(uffd) {
+	enum stalled what;
+};
+
+FIXTURE_VARIANT_ADD(uffd, map) {
+	.what = STALLED_MAP,
+};
+
+FIXTURE_VARIANT_ADD(uffd, get_info) {
+	.what = STALLED_GET_INFO,
+};
+
+FIXTURE_VARIANT_ADD(uffd, dirty_bitmap) {
+	.what = STALLED_DIRTY_BITMAP,
+};
+
+FIXTURE_VARIANT_ADD(uffd, unmap_bitmap) {
+	.what = STALLED_UNMAP_BITMAP,
+};
+
+/* Memory of @size bytes without a single page, and who is asked for them. */
+static int uffd_open(void *vaddr, size_t size)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register range = {
+		.range.start = (unsigned long)vaddr,
+		.range.len = size,
+		.mode = UFFDIO_REGISTER_MODE_MISSING,
+	};
+	int fd;
+
+	fd = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0)
+		return -errno;
+	if (ioctl(fd, UFFDIO_API, &api) || ioctl(fd, UFFDIO_REGISTER, &range)) {
+		close(fd);
+		return -errno;
+	}
+	return fd;
+}
+
+static int uffd_serve(int uffd, void *vaddr, size_t size)
+{
+	struct uffdio_zeropage zero = {
+		.range.start = (unsigned long)vaddr,
+		.range.len = size,
+	};
+
+	return ioctl(uffd, UFFDIO_ZEROPAGE, &zero) ? -errno : 0;
+}
+
+/* Waits until somebody waits for a page. */
+static int uffd_wait(int uffd)
+{
+	struct pollfd poll_fd = { .fd = uffd, .events = POLLIN };
+	struct uffd_msg msg;
+
+	if (poll(&poll_fd, 1, TIME_LIMIT_S * 1000) != 1)
+		return -ETIMEDOUT;
+	if (read(uffd, &msg, sizeof(msg)) != sizeof(msg))
+		return -EIO;
+	return msg.event == UFFD_EVENT_PAGEFAULT ? 0 : -EINVAL;
+}
+
+static int make_call(void *data)
+{
+	struct call *call = data;
+	__u8 *missing = call->page + 2 * PAGE_4K;
+
+	switch (call->what) {
+	case STALLED_MAP:
+		call->err = dma_map(call->container, call->page, IOVA_BASE, MAP_SIZE);
+		break;
+	case STALLED_GET_INFO: {
+		/* Only the end of the answer is in the missing page. */
+		struct vfio_iommu_type1_info *info = (void *)(missing - sizeof(*info));
+
+		info->argsz = INFO_MAX;
+		call->err = ioctl(call->container, VFIO_IOMMU_GET_INFO, info) ? -errno : 0;
+		break;
+	}
+	case STALLED_DIRTY_BITMAP:
+		call->err = dirty_bitmap_get(call->container, IOVA_RESIDENT, MAP_SIZE, PAGE_4K,
+					     missing, 8);
+		break;
+	case STALLED_UNMAP_BITMAP:
+		call->err = dma_unmap_dirty(call->container, IOVA_RESIDENT, MAP_SIZE, PAGE_4K,
+					    missing, 8, NULL);
+		break;
+	}
+	return 0;
+}
+
+static void *call_thread(void *data)
+{
+	make_call(data);
+	return NULL;
+}
+
+FIXTURE_SETUP(uffd)
+{
+	void *vaddr;
+	int err;
+
+	err = vfio_env_open(&self->env, VFIO_TYPE1v2_IOMMU, 1);
+	if (err == -ENODEV)
+		SKIP(return, "needs an edu device");
+	ASSERT_EQ(0, err);
+	ASSERT_EQ(0, mem_alloc(MEM_4K, 2 * MAP_SIZE, &vaddr));
+	self->buffer = vaddr;
+	ASSERT_EQ(0, dma_map(self->env.container, self->buffer, IOVA_RESIDENT, MAP_SIZE));
+	ASSERT_EQ(0, dirty_pages(self->env.container, VFIO_IOMMU_DIRTY_PAGES_FLAG_START));
+
+	self->call.what = variant->what;
+	self->call.container = self->env.container;
+	self->call.page = mmap(NULL, MAP_SIZE, PROT_READ | PROT_WRITE,
+			       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	self->call.err = 1;
+	ASSERT_NE(MAP_FAILED, self->call.page);
+	madvise(self->call.page, MAP_SIZE, MADV_NOHUGEPAGE);
+	self->uffd = uffd_open(self->call.page, MAP_SIZE);
+	ASSERT_LE(0, self->uffd);
+	/* All come at once, but for the third. */
+	ASSERT_EQ(0, uffd_serve(self->uffd, self->call.page, 2 * PAGE_4K));
+	ASSERT_EQ(0, uffd_serve(self->uffd, self->call.page + 3 * PAGE_4K,
+				MAP_SIZE - 3 * PAGE_4K));
+	self->before = type1_state(self->env.container);
+}
+
+FIXTURE_TEARDOWN(uffd)
+{
+	close(self->uffd);
+	vfio_env_close(&self->env);
+}
+
+/* ---- what others want to do meanwhile ---- */
+
+struct others {
+	int container;
+	__u8 *buffer;
+	int err;
+	const char *step;
+	sem_t done;
+};
+
+static void *work_meanwhile(void *data)
+{
+	struct others *others = data;
+	union type1_info info;
+
+	others->step = "MAP";
+	others->err = dma_map(others->container, others->buffer, IOVA_OTHER, MAP_SIZE);
+	if (!others->err) {
+		others->step = "GET_INFO";
+		others->err = type1_get_info(others->container, &info);
+	}
+	if (!others->err) {
+		others->step = "UNMAP";
+		others->err = dma_unmap(others->container, IOVA_OTHER, MAP_SIZE);
+	}
+	if (!others->err) {
+		others->step = "second MAP";
+		others->err = map_and_unmap(others->container, others->buffer,
+					    IOVA_OTHER + GIB, PAGE_4K);
+	}
+	sem_post(&others->done);
+	return NULL;
+}
+
+/* Does all that without waiting for the page?  The page is not there yet. */
+static int others_get_through(struct others *others, pthread_t *thread)
+{
+	struct timespec limit;
+
+	sem_init(&others->done, 0, 0);
+	if (pthread_create(thread, NULL, work_meanwhile, others))
+		return -EAGAIN;
+	clock_gettime(CLOCK_REALTIME, &limit);
+	limit.tv_sec += TIME_LIMIT_S;
+	while (sem_timedwait(&others->done, &limit))
+		if (errno == ETIMEDOUT)
+			return -ETIMEDOUT;
+	return others->err;
+}
+
+TEST_F(uffd, others_get_through)
+{
+	struct others others = {
+		.container = self->env.container,
+		.buffer = self->buffer + MAP_SIZE,
+	};
+	pthread_t thread;
+
+	ASSERT_EQ(0, pthread_create(&self->call.thread, NULL, call_thread, &self->call));
+	ASSERT_EQ(0, uffd_wait(self->uffd));
+
+	EXPECT_EQ(0, others_get_through(&others, &thread))
+		TH_LOG("%s waits for somebody else's page", others.step);
+	EXPECT_EQ(1, self->call.err);
+
+	/* The page comes, and everybody gets what they wanted. */
+	ASSERT_EQ(0, uffd_serve(self->uffd, self->call.page + 2 * PAGE_4K, PAGE_4K));
+	ASSERT_EQ(0, pthread_join(self->call.thread, NULL));
+	ASSERT_EQ(0, pthread_join(thread, NULL));
+	EXPECT_EQ(0, self->call.err);
+	EXPECT_EQ(0, others.err);
+
+	if (variant->what == STALLED_UNMAP_BITMAP)
+		ASSERT_EQ(0, dma_map(self->env.container, self->buffer, IOVA_RESIDENT, MAP_SIZE));
+	if (variant->what == STALLED_MAP)
+		ASSERT_EQ(0, dma_unmap(self->env.container, IOVA_BASE, MAP_SIZE));
+	EXPECT_TRUE(unchanged(self->env.container, &self->before));
+}
+
+/* The caller is killed.  Its memory and the container belong to others too. */
+TEST_F(uffd, killed)
+{
+	void *stack;
+	pid_t child;
+	int status;
+
+	ASSERT_EQ(0, mem_alloc(MEM_4K, CHILD_STACK, &stack));
+	child = clone(make_call, stack + CHILD_STACK, CLONE_VM | CLONE_FILES | SIGCHLD,
+		      &self->call);
+	ASSERT_LT(0, child);
+	ASSERT_EQ(0, uffd_wait(self->uffd));
+
+	ASSERT_EQ(0, kill(child, SIGKILL));
+	ASSERT_EQ(child, waitpid(child, &status, 0));
+	EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	EXPECT_EQ(1, self->call.err);
+
+	EXPECT_TRUE(unchanged(self->env.container, &self->before));
+	EXPECT_EQ(0, map_and_unmap(self->env.container, self->buffer, IOVA_BASE, MAP_SIZE));
+	EXPECT_EQ(0, dma_unmap(self->env.container, IOVA_RESIDENT, MAP_SIZE));
+}
+
+TEST_HARNESS_MAIN
