@@ -17,7 +17,8 @@ kernels := $(O)/kernel $(O)/kernel-debug $(O)/kernel-stock
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help run check test shell tree kernel kernel-debug stock-kernel images deps clean FORCE
+.PHONY: help run check check-lint series check-series test shell tree kernel kernel-debug stock-kernel
+.PHONY: images deps clean FORCE
 
 help:
 	@cat $(S)/help.txt
@@ -33,6 +34,15 @@ test: $(O)/kernel$(if $(filter-out plain,$(K)),-$(K)).cpio
 
 shell: $(O)/kernel.cpio
 	@$(S)/boot --out $(O) --lane $(L) --job shell
+
+check-lint: $(O)/tree.stamp
+	@$(S)/lint $(O)
+
+series: $(O)/tree.stamp
+	@$(S)/mkseries $(O)
+
+check-series: $(O)/tree.stamp
+	@$(S)/mkseries $(O) --build
 
 tree: $(O)/tree.stamp
 kernel: $(O)/kernel/.built

@@ -5,9 +5,12 @@ Three kinds of file make up the overlay: a new or replacing file stands at its
 kernel path; `X.patch` or `X.N-topic.patch` changes the base's file X; the
 entries of the root's MAINTAINERS are merged into the tree's.
 """
+import json
 import os
 import re
+import shutil
 import subprocess
+import tempfile
 
 TESTED_BASE = '6.1.192'
 FOLDERS = ('drivers', 'include', 'tools', 'Documentation')
@@ -52,7 +55,6 @@ def base_version(base):
 
 def apply_patch(target, text, patch_path, base):
     """The bytes of `target` with one patch applied; fuzz is refused, an offset is not."""
-    import tempfile
     with tempfile.TemporaryDirectory() as scratch:
         old, new = os.path.join(scratch, 'old'), os.path.join(scratch, 'new')
         with open(old, 'wb') as out:
@@ -115,3 +117,62 @@ def mode(path):
     """File mode in the tree: executable only where the repository says so."""
     here = os.path.join(REPO, path)
     return 0o755 if os.path.exists(here) and os.access(here, os.X_OK) else 0o644
+
+
+def read(path):
+    try:
+        with open(path, 'rb') as source:
+            return source.read()
+    except FileNotFoundError:
+        return None
+
+
+def replace(path, data, mode=0o644):
+    """Give `path` new contents without writing through a hard link."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path + '.tmp', 'wb') as out:
+        out.write(data)
+    os.chmod(path + '.tmp', mode)
+    os.rename(path + '.tmp', path)
+
+
+def sync(out, name, wanted):
+    """
+    Make OUT/<name> the base with `wanted` laid over it. Returns the paths that changed.
+
+    Only files whose bytes differ are replaced, by a rename, so that kbuild rebuilds no more
+    than it has to. OUT/<name>.manifest names the paths that differ from the base; it is written
+    before the tree is touched (the union of old and new) and again afterwards, so an
+    interrupted run is completed by the next one.
+    """
+    base, tree = os.path.realpath(f'{out}/base'), f'{out}/{name}'
+    identity = f'{os.path.basename(base)} {os.stat(base).st_ino}'
+    manifest = json.loads(read(f'{tree}.manifest') or '{}')
+    if manifest.get('base') != identity or not os.path.isdir(tree):
+        # A tree of another base, or none: start over, and name it when complete.
+        shutil.rmtree(f'{tree}.tmp', ignore_errors=True)
+        shutil.rmtree(tree, ignore_errors=True)
+        subprocess.run(['cp', '-al', base, f'{tree}.tmp'], check=True)
+        os.rename(f'{tree}.tmp', tree)
+        manifest = {'base': identity, 'paths': []}
+
+    def note(paths):
+        replace(f'{tree}.manifest', json.dumps({'base': identity, 'paths': sorted(paths)}, indent=1).encode())
+
+    changed = []
+    note(set(manifest['paths']) | set(wanted))
+    for path, data in sorted(wanted.items()):
+        if read(f'{tree}/{path}') != data:
+            replace(f'{tree}/{path}', data, mode(path))
+            changed.append(path)
+    for path in sorted(set(manifest['paths']) - set(wanted)):
+        # Copied, not linked again: the base's old time stamp would hide the change from kbuild.
+        original = read(f'{base}/{path}')
+        if original is None and os.path.exists(f'{tree}/{path}'):
+            os.unlink(f'{tree}/{path}')
+            changed.append(path)
+        elif original is not None and read(f'{tree}/{path}') != original:
+            replace(f'{tree}/{path}', original, os.stat(f'{base}/{path}').st_mode & 0o777)
+            changed.append(path)
+    note(wanted)
+    return changed
