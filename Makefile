@@ -64,20 +64,21 @@ $(O)/base.stamp: $(KSRC_TARBALL)
 # Always assembled, cheaply; the stamp changes only when the tree did.
 $(O)/tree.stamp: $(O)/base.stamp FORCE | deps
 	@$(S)/assemble $(O)
+$(O)/tree-kernel.stamp: $(O)/tree.stamp ;
 
 define build-kernel
 	@$(S)/step "building the $(1) kernel" $(O)/log/$(@D:$(O)/%=%).log $(S)/kernel $(2) $(@D) $(filter %.config,$^)
 	@touch $@
 endef
 
-$(O)/kernel/.built: $(O)/tree.stamp $(FRAGMENTS) $(S)/kernel
+$(O)/kernel/.built: $(O)/tree-kernel.stamp $(FRAGMENTS) $(S)/kernel
 	$(call build-kernel,plain,$(O)/tree)
-$(O)/kernel-debug/.built: $(O)/tree.stamp $(FRAGMENTS) $(S)/config/debug.config $(S)/kernel
+$(O)/kernel-debug/.built: $(O)/tree-kernel.stamp $(FRAGMENTS) $(S)/config/debug.config $(S)/kernel
 	$(call build-kernel,debug,$(O)/tree)
 $(O)/kernel-stock/.built: $(O)/base.stamp $(S)/config/base.config $(S)/kernel | deps
 	$(call build-kernel,stock,$(O)/base)
 
-$(O)/headers.stamp: $(O)/tree.stamp $(S)/headers
+$(O)/headers.stamp: $(O)/tree-kernel.stamp $(S)/headers
 	@$(S)/step "exporting the kernel's headers" $(O)/log/headers.log $(S)/headers $(O)/tree $(O)/headers
 	@touch $@
 
