@@ -150,8 +150,8 @@ static int type1_check_interrupts(struct iommu_group *group)
 	if (type1_interrupts_isolated(group))
 		return 0;
 	if (!READ_ONCE(allow_unsafe_interrupts)) {
-		pr_warn("group %d: interrupts are not isolated on this platform, refused (allow_unsafe_interrupts=1 overrides)\n",
-			iommu_group_id(group));
+		pr_warn_ratelimited("group %d: interrupts are not isolated on this platform, refused (allow_unsafe_interrupts=1 overrides)\n",
+				    iommu_group_id(group));
 		return -EPERM;
 	}
 	pr_warn_once("group %d: interrupts are not isolated on this platform, allowed by allow_unsafe_interrupts\n",
@@ -439,9 +439,8 @@ static int type1_bitmap_flush(struct type1_bitmap *bitmap)
 
 	if (bitmap->first > bitmap->last)
 		return 0;
-	if (copy_to_user(to, bitmap->bits + first, nr * sizeof(long)))
-		return -EFAULT;
-	return 0;
+	return copy_to_user(to, bitmap->bits + first, nr * sizeof(long)) ?
+	       -EFAULT : 0;
 }
 
 static int type1_bitmap_set(struct type1_bitmap *bitmap, u64 start, u64 last)
@@ -775,8 +774,8 @@ static int type1_pin_pages(void *iommu_data, struct iommu_group *group,
 	struct type1 *type1 = iommu_data;
 	int ret;
 
-	ret = iopt_access_pin(&type1->iopt, user_iova & PAGE_MASK, npage,
-			      prot & IOMMU_WRITE, pages);
+	ret = iopt_access_pin(&type1->iopt, ALIGN_DOWN(user_iova, PAGE_SIZE),
+			      npage, prot & IOMMU_WRITE, pages);
 	return ret < 0 ? ret : npage;
 }
 
@@ -784,7 +783,8 @@ static void type1_unpin_pages(void *iommu_data, dma_addr_t user_iova, int npage)
 {
 	struct type1 *type1 = iommu_data;
 
-	iopt_access_unpin(&type1->iopt, user_iova & PAGE_MASK, npage);
+	iopt_access_unpin(&type1->iopt, ALIGN_DOWN(user_iova, PAGE_SIZE),
+			  npage);
 }
 
 static int type1_dma_rw(void *iommu_data, dma_addr_t user_iova, void *data,

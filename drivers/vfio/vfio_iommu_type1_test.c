@@ -34,6 +34,7 @@ struct type1_test {
 	unsigned int nr_told;
 	u64 told_iova;
 	u64 told_length;
+	int pinned_when_told;
 };
 
 static struct type1_test *type1_test_of(struct vfio_device *vdev)
@@ -49,6 +50,9 @@ static void type1_test_dma_unmap(struct vfio_device *vdev, u64 iova, u64 length)
 	t->nr_told++;
 	t->told_iova = iova;
 	t->told_length = length;
+	/* As another thread would, with a lock that it holds here too. */
+	t->pinned_when_told = type1_pin_pages(t->type1, NULL, iova, 1,
+					      IOMMU_READ, t->pages);
 	if (!t->nr_pinned || t->pinned_iova < iova ||
 	    t->pinned_iova - iova >= length)
 		return;
@@ -271,7 +275,9 @@ static void type1_refuses_pins(struct kunit *test)
 
 /*
  * A driver that is not told keeps writing to memory that the process uses for
- * something else; one that is told of what it has no part in wastes time.
+ * something else; one that is told of what it has no part in wastes time. One
+ * that cannot pin what is going until it is gone waits for itself: drivers do
+ * both with the same lock held.
  */
 static void type1_tells_devices_of_unmaps(struct kunit *test)
 {
@@ -293,6 +299,7 @@ static void type1_tells_devices_of_unmaps(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, t->nr_told, 1U);
 	KUNIT_EXPECT_EQ(test, t->told_iova, 0ULL);
 	KUNIT_EXPECT_EQ(test, t->told_length, 4ULL * PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, t->pinned_when_told, -EINVAL);
 	KUNIT_EXPECT_EQ(test, t->nr_pinned, 0U);
 	KUNIT_EXPECT_EQ(test, t->mm->locked_vm, 0UL);
 }
