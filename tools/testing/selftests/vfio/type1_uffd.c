@@ -187,32 +187,60 @@ FIXTURE_TEARDOWN(uffd)
 
 struct others {
 	int container;
+	bool mapping;		/* it is a MAP that waits */
 	__u8 *buffer;
 	int err;
 	const char *step;
 	sem_t done;
 };
 
+static int work(struct others *others)
+{
+	union type1_info info;
+	__u64 size, bitmap = 0;
+	int err;
+
+	others->step = "MAP";
+	err = dma_map(others->container, others->buffer, IOVA_OTHER, MAP_SIZE);
+	if (err)
+		return err;
+
+	others->step = "GET_INFO";
+	err = type1_get_info(others->container, &info);
+	if (err)
+		return err;
+
+	others->step = "GET_BITMAP";
+	err = dirty_bitmap_get(others->container, IOVA_OTHER, MAP_SIZE, PAGE_4K, &bitmap, 8);
+	if (err)
+		return err;
+
+	/* Its IOVAs are taken, but there is nothing to unmap yet. */
+	if (others->mapping) {
+		others->step = "MAP of the same range";
+		err = dma_map(others->container, others->buffer, IOVA_BASE, PAGE_4K);
+		if (err != -EEXIST)
+			return err ? err : -EIO;
+		others->step = "UNMAP of the same range";
+		err = dma_unmap_flags(others->container, 0, IOVA_BASE, MAP_SIZE, &size);
+		if (err || size)
+			return err ? err : -EIO;
+	}
+
+	others->step = "UNMAP";
+	err = dma_unmap(others->container, IOVA_OTHER, MAP_SIZE);
+	if (err)
+		return err;
+
+	others->step = "second MAP";
+	return map_and_unmap(others->container, others->buffer, IOVA_OTHER + GIB, PAGE_4K);
+}
+
 static void *work_meanwhile(void *data)
 {
 	struct others *others = data;
-	union type1_info info;
 
-	others->step = "MAP";
-	others->err = dma_map(others->container, others->buffer, IOVA_OTHER, MAP_SIZE);
-	if (!others->err) {
-		others->step = "GET_INFO";
-		others->err = type1_get_info(others->container, &info);
-	}
-	if (!others->err) {
-		others->step = "UNMAP";
-		others->err = dma_unmap(others->container, IOVA_OTHER, MAP_SIZE);
-	}
-	if (!others->err) {
-		others->step = "second MAP";
-		others->err = map_and_unmap(others->container, others->buffer,
-					    IOVA_OTHER + GIB, PAGE_4K);
-	}
+	others->err = work(others);
 	sem_post(&others->done);
 	return NULL;
 }
@@ -237,6 +265,7 @@ TEST_F(uffd, others_get_through)
 {
 	struct others others = {
 		.container = self->env.container,
+		.mapping = variant->what == STALLED_MAP,
 		.buffer = self->buffer + MAP_SIZE,
 	};
 	pthread_t thread;
@@ -283,6 +312,45 @@ TEST_F(uffd, killed)
 	EXPECT_TRUE(unchanged(self->env.container, &self->before));
 	EXPECT_EQ(0, map_and_unmap(self->env.container, self->buffer, IOVA_BASE, MAP_SIZE));
 	EXPECT_EQ(0, dma_unmap(self->env.container, IOVA_RESIDENT, MAP_SIZE));
+}
+
+/* A device that comes meanwhile gets the mapping, too, when it is made. */
+TEST_F(uffd, group_joins)
+{
+	char names[EDU_MAX][PCI_NAME_LEN];
+	struct edu *edu = &self->env.edu[1];
+	__u8 *memory;
+	__u64 iova;
+
+	if (pci_find(EDU_VENDOR, EDU_DEVICE, names, EDU_MAX) < 2)
+		SKIP(return, "needs 2 edu devices");
+	strcpy(edu->name, names[1]);
+	ASSERT_EQ(0, pci_bind_vfio(edu->name));
+	edu->group = pci_iommu_group(edu->name);
+	edu->group_fd = group_open(edu->group);
+	ASSERT_LE(0, edu->group_fd);
+	self->env.nr_edu = 2;
+
+	ASSERT_EQ(0, pthread_create(&self->call.thread, NULL, call_thread, &self->call));
+	ASSERT_EQ(0, uffd_wait(self->uffd));
+	alarm(TIME_LIMIT_S);
+	EXPECT_EQ(0, ioctl(edu->group_fd, VFIO_GROUP_SET_CONTAINER, &self->env.container));
+	EXPECT_EQ(0, edu_open(edu));
+	alarm(0);
+	EXPECT_EQ(1, self->call.err);
+
+	ASSERT_EQ(0, uffd_serve(self->uffd, self->call.page + 2 * PAGE_4K, PAGE_4K));
+	ASSERT_EQ(0, pthread_join(self->call.thread, NULL));
+	EXPECT_EQ(0, self->call.err);
+
+	iova = variant->what == STALLED_MAP ? IOVA_BASE : IOVA_RESIDENT;
+	memory = variant->what == STALLED_MAP ? self->call.page : self->buffer;
+	if (variant->what == STALLED_UNMAP_BITMAP)
+		ASSERT_EQ(0, dma_map(self->env.container, memory, iova, MAP_SIZE));
+	mem_fill(memory, 1000, 1);
+	ASSERT_EQ(0, edu_dma(edu, EDU_READS_MEMORY, iova, 0, 1000));
+	ASSERT_EQ(0, edu_dma(edu, EDU_WRITES_MEMORY, iova + PAGE_4K, 0, 1000));
+	EXPECT_TRUE(mem_is(memory + PAGE_4K, 1000, 1));
 }
 
 TEST_HARNESS_MAIN
