@@ -233,8 +233,9 @@ static int type1_check_extension(struct type1 *type1, unsigned long extension)
 	case VFIO_DMA_CC_IOMMU:
 		if (!type1)
 			return 0;
+		/* Emulated devices are the CPU, whose accesses are coherent. */
 		iopt_get_info(&type1->iopt, &info);
-		return info.coherent;
+		return !info.has_domain || info.coherent;
 	case VFIO_UPDATE_VADDR:
 		if (!type1)
 			return 0;

@@ -407,6 +407,8 @@ static void type1_reports_no_geometry_without_iommu(struct kunit *test)
 	unsigned int nr = 0;
 	u32 offset;
 
+	KUNIT_EXPECT_EQ(test, type1_check_extension(t->type1,
+						    VFIO_DMA_CC_IOMMU), 1);
 	KUNIT_ASSERT_EQ(test, type1_test_ioctl(t, VFIO_IOMMU_GET_INFO, &arg,
 					       sizeof(arg)), 0L);
 	KUNIT_EXPECT_EQ(test, arg.info.iova_pgsizes, (u64)PAGE_MASK);
