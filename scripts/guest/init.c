@@ -47,7 +47,7 @@
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
 /* KUnit marks a kernel that ran tests; that alone is no damage. */
-#define TAINT_TEST (1UL << 18)
+#define TAINT_TEST 0x40000UL
 
 /* kmemleak reports no object younger than this. */
 #define KMEMLEAK_MIN_AGE_SECONDS 5
@@ -57,7 +57,7 @@
 static FILE *ktap;
 static int problems;
 
-static void problem(const char *kind, const char *fmt, ...)
+static void report(const char *kind, const char *fmt, ...)
 {
 	va_list args;
 
@@ -117,7 +117,7 @@ static void load_rules(const char *path)
 		rule->deny = !strncmp(line, "deny ", 5);
 		if ((!rule->deny && strncmp(line, "allow ", 6)) || nr_rules == MAX_RULES ||
 		    regcomp(&rule->re, expr + 1, REG_EXTENDED | REG_NOSUB)) {
-			problem("harness", "%s: bad rule: %s", path, line);
+			report("harness", "%s: bad rule: %s", path, line);
 			continue;
 		}
 		nr_rules++;
@@ -125,7 +125,7 @@ static void load_rules(const char *path)
 	if (f)
 		fclose(f);
 	if (!nr_rules)
-		problem("harness", "%s: no rules", path);
+		report("harness", "%s: no rules", path);
 }
 
 static bool is_splat(const char *line)
@@ -144,7 +144,7 @@ static char *next_kmsg(void)
 	char *text;
 
 	while ((len = read(kmsg_fd, record, sizeof(record) - 1)) < 0 && errno == EPIPE)
-		problem("log", "the kernel overwrote messages before they were read");
+		report("log", "the kernel overwrote messages before they were read");
 	if (len <= 0)
 		return NULL;
 	record[len] = '\0';
@@ -159,7 +159,7 @@ static char *next_kmsg(void)
 static void check_line(const char *line, const char *culprit)
 {
 	if (is_splat(line))
-		problem("splat", "%s: %s", culprit, line);
+		report("splat", "%s: %s", culprit, line);
 }
 
 static unsigned long taint(void)
@@ -168,7 +168,7 @@ static unsigned long taint(void)
 	FILE *f = fopen("/proc/sys/kernel/tainted", "r");
 
 	if (!f || fscanf(f, "%lu", &value) != 1)
-		problem("harness", "cannot read the kernel's taint");
+		report("harness", "cannot read the kernel's taint");
 	if (f)
 		fclose(f);
 	return value;
@@ -183,8 +183,8 @@ static void check_kernel(const char *culprit)
 	while ((line = next_kmsg()))
 		check_line(line, culprit);
 	if ((value & ~TAINT_TEST) != (last & ~TAINT_TEST))
-		problem("taint", "%s: taint changed from %#lx to %#lx", culprit,
-			last & ~TAINT_TEST, value & ~TAINT_TEST);
+		report("taint", "%s: taint changed from %#lx to %#lx", culprit,
+		       last & ~TAINT_TEST, value & ~TAINT_TEST);
 	last = value;
 }
 
@@ -311,7 +311,7 @@ static bool run_program(const char *name, int timeout_s, bool speaks_ktap)
 	snprintf(path, sizeof(path), "/tests/%s", name);
 	master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
 	if (master < 0 || grantpt(master) || unlockpt(master)) {
-		problem("harness", "%s: no pseudo-terminal: %s", name, strerror(errno));
+		report("harness", "%s: no pseudo-terminal: %s", name, strerror(errno));
 		return false;
 	}
 	/* Held open so that the master never sees a hang-up before the program starts. */
@@ -340,8 +340,9 @@ static bool run_program(const char *name, int timeout_s, bool speaks_ktap)
 		if (!exited && timeout_s && now_ms() > deadline) {
 			kill(-pid, SIGKILL);
 			waitpid(pid, &status, 0);
-			exited = late = true;
-			problem("timeout", "%s: killed after %d s", name, timeout_s);
+			exited = true;
+			late = true;
+			report("timeout", "%s: killed after %d s", name, timeout_s);
 		}
 	}
 	if (b.len)
@@ -353,7 +354,7 @@ static bool run_program(const char *name, int timeout_s, bool speaks_ktap)
 	while (waitpid(-1, NULL, WNOHANG) > 0)
 		;
 	if (WIFSIGNALED(status) && !late)
-		problem("crash", "%s: killed by signal %d", name, WTERMSIG(status));
+		report("crash", "%s: killed by signal %d", name, WTERMSIG(status));
 	else if (WEXITSTATUS(status))
 		fprintf(ktap, "    # %s exited with status %d\n", name, WEXITSTATUS(status));
 	return pid > 0 && WIFEXITED(status) && !WEXITSTATUS(status);
@@ -379,14 +380,15 @@ static bool kmemleak_command(const char *command)
 static void check_leaks(void)
 {
 	char line[512];
-	int leaks = 0, shown = 0;
+	int leaks = 0;
+	int shown = 0;
 	FILE *f;
 
 	if (access("/sys/kernel/debug/kmemleak", F_OK))
 		return;
 	sleep(KMEMLEAK_MIN_AGE_SECONDS + 1);
 	if (!kmemleak_command("scan") || !kmemleak_command("scan")) {
-		problem("leak", "kmemleak refused to scan: %s", strerror(errno));
+		report("leak", "kmemleak refused to scan: %s", strerror(errno));
 		return;
 	}
 	f = fopen("/sys/kernel/debug/kmemleak", "r");
@@ -396,11 +398,11 @@ static void check_leaks(void)
 			fprintf(ktap, "# kmemleak %s", line);
 	}
 	if (!f)
-		problem("leak", "cannot read kmemleak's report");
+		report("leak", "cannot read kmemleak's report");
 	else
 		fclose(f);
 	if (leaks)
-		problem("leak", "%d unreferenced objects", leaks);
+		report("leak", "%d unreferenced objects", leaks);
 }
 
 /* --- set-up --- */
@@ -455,7 +457,8 @@ static void load_modules(void)
 		int fd = open(found.gl_pathv[i], O_RDONLY | O_CLOEXEC);
 
 		if (fd < 0 || syscall(SYS_finit_module, fd, "", 0))
-			problem("harness", "cannot load %s: %s", found.gl_pathv[i], strerror(errno));
+			report("harness", "cannot load %s: %s", found.gl_pathv[i],
+			       strerror(errno));
 		if (fd >= 0)
 			close(fd);
 	}
@@ -500,7 +503,7 @@ int main(int argc, char **argv)
 		first = 4;
 	}
 	if (argc <= first) {
-		problem("harness", "nothing to do: the kernel's command line names no job");
+		report("harness", "nothing to do: the kernel's command line names no job");
 		power_off();
 	}
 	for (int i = first; i < argc; i++)
@@ -510,7 +513,7 @@ int main(int argc, char **argv)
 	load_rules("/splats");
 	kmsg_fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	if (kmsg_fd < 0)
-		problem("harness", "cannot read the kernel's log: %s", strerror(errno));
+		report("harness", "cannot read the kernel's log: %s", strerror(errno));
 	want_kunit = boot_log(want_kunit);
 	check_kernel("boot and KUnit");
 	load_modules();

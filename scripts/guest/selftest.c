@@ -16,7 +16,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-static void provoke(const char *what)
+static void trigger(const char *what)
 {
 	int fd = open("/sys/kernel/debug/provoke-crash/DIRECT", O_WRONLY);
 
@@ -42,9 +42,9 @@ int main(int argc, char **argv)
 	puts("ok 1 before");
 
 	if (!strcmp(what, "panic"))
-		provoke("PANIC");
+		trigger("PANIC");
 	else if (!strcmp(what, "warn"))
-		provoke("WARNING");
+		trigger("WARNING");
 	else if (!strcmp(what, "leak"))
 		leak();
 	else if (!strcmp(what, "off"))
