@@ -60,11 +60,7 @@ FIXTURE(container) {
 
 FIXTURE_SETUP(container)
 {
-	int err = vfio_env_prepare(&self->env, 1);
-
-	if (err == -ENODEV)
-		SKIP(return, "needs an edu device");
-	ASSERT_EQ(0, err);
+	ASSERT_EQ(0, vfio_env_prepare(&self->env, 1));
 }
 
 FIXTURE_TEARDOWN(container)
@@ -212,12 +208,8 @@ FIXTURE_VARIANT_ADD(type1, v2) {
 FIXTURE_SETUP(type1)
 {
 	void *vaddr;
-	int err;
 
-	err = vfio_env_open(&self->env, variant->type, 1);
-	if (err == -ENODEV)
-		SKIP(return, "needs an edu device");
-	ASSERT_EQ(0, err);
+	ASSERT_EQ(0, vfio_env_open(&self->env, variant->type, 1));
 	self->container = self->env.container;
 
 	/* One mapping is always there, so that a call can do harm. */
@@ -754,8 +746,6 @@ FIXTURE_SETUP(entry_limit)
 	/* The limit is taken over when the backend is chosen. */
 	err = vfio_env_open(&self->env, VFIO_TYPE1v2_IOMMU, 1);
 	ASSERT_EQ(0, write_file(ENTRY_LIMIT, self->saved));
-	if (err == -ENODEV)
-		SKIP(return, "needs an edu device");
 	ASSERT_EQ(0, err);
 }
 
@@ -796,5 +786,7 @@ TEST_F(entry_limit, one_too_many)
 	EXPECT_EQ(0, dma_map(container, self->buffer, IOVA_BASE + GIB, PAGE_4K));
 	EXPECT_EQ(0, type1_dma_avail(container));
 }
+
+NEEDS_EDU(2)
 
 TEST_HARNESS_MAIN

@@ -30,14 +30,10 @@ FIXTURE(dirty) {
 FIXTURE_SETUP(dirty)
 {
 	void *vaddr;
-	int err;
 
 	ASSERT_EQ(0, mem_alloc(MEM_4K, 2 * MAP_SIZE, &vaddr));
 	self->buffer = vaddr;
-	err = vfio_env_open(&self->env, VFIO_TYPE1v2_IOMMU, 1);
-	if (err == -ENODEV)
-		SKIP(return, "needs an edu device");
-	ASSERT_EQ(0, err);
+	ASSERT_EQ(0, vfio_env_open(&self->env, VFIO_TYPE1v2_IOMMU, 1));
 	self->container = self->env.container;
 	ASSERT_EQ(0, dma_map(self->container, self->buffer, IOVA_BASE, MAP_SIZE));
 	self->before = type1_state(self->container);
@@ -334,5 +330,7 @@ TEST_F(dirty, unmap_several_with_bitmap)
 	EXPECT_TRUE(only_set(self->bitmap, 0, NR_PAGES, 200));
 	EXPECT_TRUE(only_set(self->bitmap + 3, 8, 10, 128));
 }
+
+NEEDS_EDU(2)
 
 TEST_HARNESS_MAIN

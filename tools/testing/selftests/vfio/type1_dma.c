@@ -71,15 +71,11 @@ FIXTURE(dma_4k) {
 FIXTURE_SETUP(dma_4k)
 {
 	void *vaddr;
-	int err;
 
 	self->size = 64 * PAGE_4K;
 	ASSERT_EQ(0, mem_alloc(MEM_4K, self->size, &vaddr));
 	self->buffer = vaddr;
-	err = dma_open(&self->env, VFIO_TYPE1v2_IOMMU, 1, &self->scratch);
-	if (err == -ENODEV)
-		SKIP(return, "needs an edu device");
-	ASSERT_EQ(0, err);
+	ASSERT_EQ(0, dma_open(&self->env, VFIO_TYPE1v2_IOMMU, 1, &self->scratch));
 	self->container = self->env.container;
 	self->edu = &self->env.edu[0];
 }
@@ -152,7 +148,7 @@ TEST_F(dma_4k, unmapped_reported)
 
 TEST_F(dma_4k, lengths)
 {
-	static const unsigned int lengths[] = { 1, 2, 3, 8, 255, 4095 };
+	static const unsigned int lengths[] = { 1, 3, 4095 };
 	__u64 to = 8 * PAGE_4K - 1;
 	unsigned int i;
 
@@ -223,6 +219,24 @@ TEST_F(dma_4k, lowest_and_highest_iova)
 	EXPECT_TRUE(mem_is(self->buffer + 2 * PAGE_4K - DMA_LEN, DMA_LEN, 22));
 }
 
+/*
+ * A read-only mapping made before the memory was first written.  There is only
+ * the zero page then; a device that keeps that one would never see a change.
+ * 6.1's own backend does keep it.
+ */
+TEST_F(dma_4k, written_after_read_only_map)
+{
+	__u8 *fresh = mmap(NULL, PAGE_4K, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+			   -1, 0);
+
+	ASSERT_NE(MAP_FAILED, fresh);
+	ASSERT_EQ(0, fresh[0]);
+	ASSERT_EQ(0, dma_map_flags(self->container, MAP_R, fresh, IOVA_BASE, PAGE_4K));
+	mem_fill(fresh, DMA_LEN, 19);
+	ASSERT_EQ(0, edu_dma(self->edu, EDU_READS_MEMORY, IOVA_BASE, 0, DMA_LEN));
+	EXPECT_EQ(1, edu_holds(self->edu, self->scratch, 19));
+}
+
 /* One of two neighbours goes. */
 TEST_F(dma_4k, unmap_spares_neighbour)
 {
@@ -269,47 +283,33 @@ FIXTURE(dma) {
 };
 
 FIXTURE_VARIANT(dma) {
-	int type;
 	enum mem_kind kind;
 };
 
-FIXTURE_VARIANT_ADD(dma, v1_4k) {
-	.type = VFIO_TYPE1_IOMMU,
+FIXTURE_VARIANT_ADD(dma, anon_4k) {
 	.kind = MEM_4K,
 };
 
-FIXTURE_VARIANT_ADD(dma, v2_4k) {
-	.type = VFIO_TYPE1v2_IOMMU,
-	.kind = MEM_4K,
-};
-
-FIXTURE_VARIANT_ADD(dma, v2_thp) {
-	.type = VFIO_TYPE1v2_IOMMU,
+FIXTURE_VARIANT_ADD(dma, thp) {
 	.kind = MEM_THP,
 };
 
-FIXTURE_VARIANT_ADD(dma, v2_hugetlb) {
-	.type = VFIO_TYPE1v2_IOMMU,
+FIXTURE_VARIANT_ADD(dma, hugetlb) {
 	.kind = MEM_HUGETLB,
 };
 
-FIXTURE_VARIANT_ADD(dma, v2_memfd) {
-	.type = VFIO_TYPE1v2_IOMMU,
+FIXTURE_VARIANT_ADD(dma, memfd) {
 	.kind = MEM_MEMFD,
 };
 
 FIXTURE_SETUP(dma)
 {
 	void *vaddr;
-	int err;
 
 	self->size = 2 * PAGE_2M;
 	ASSERT_EQ(0, mem_alloc(variant->kind, self->size, &vaddr));
 	self->buffer = vaddr;
-	err = dma_open(&self->env, variant->type, 1, &self->scratch);
-	if (err == -ENODEV)
-		SKIP(return, "needs an edu device");
-	ASSERT_EQ(0, err);
+	ASSERT_EQ(0, dma_open(&self->env, VFIO_TYPE1v2_IOMMU, 1, &self->scratch));
 	self->container = self->env.container;
 	self->edu = &self->env.edu[0];
 }
@@ -337,7 +337,7 @@ TEST_F(dma, both_directions)
 	EXPECT_EQ(0, dma_unmap(self->container, IOVA_BASE, self->size));
 }
 
-/* The same way before and after UNMAP, in both directions. */
+/* The same way before and after UNMAP. */
 TEST_F(dma, blocked_after_unmap)
 {
 	ASSERT_EQ(0, dma_map(self->container, self->buffer, IOVA_BASE, self->size));
@@ -349,9 +349,6 @@ TEST_F(dma, blocked_after_unmap)
 	mem_fill(self->buffer + PAGE_2M, DMA_LEN, 3);
 	ASSERT_EQ(0, edu_dma(self->edu, EDU_WRITES_MEMORY, IOVA_BASE + PAGE_2M, 0, DMA_LEN));
 	EXPECT_TRUE(mem_is(self->buffer + PAGE_2M, DMA_LEN, 3));
-
-	ASSERT_EQ(0, edu_dma(self->edu, EDU_READS_MEMORY, IOVA_BASE + PAGE_2M, 0, DMA_LEN));
-	EXPECT_EQ(0, edu_holds(self->edu, self->scratch, 3));
 }
 
 /* The mapping follows the pages, not the address they were found at. */
@@ -439,15 +436,11 @@ FIXTURE(two_groups) {
 FIXTURE_SETUP(two_groups)
 {
 	void *vaddr;
-	int err;
 
 	self->size = 64 * PAGE_4K;
 	ASSERT_EQ(0, mem_alloc(MEM_4K, self->size, &vaddr));
 	self->buffer = vaddr;
-	err = dma_open(&self->env, VFIO_TYPE1v2_IOMMU, 2, &self->scratch);
-	if (err == -ENODEV)
-		SKIP(return, "needs 2 edu devices");
-	ASSERT_EQ(0, err);
+	ASSERT_EQ(0, dma_open(&self->env, VFIO_TYPE1v2_IOMMU, 2, &self->scratch));
 	self->container = self->env.container;
 	self->a = &self->env.edu[0];
 	self->b = &self->env.edu[1];
@@ -597,5 +590,64 @@ TEST_F(two_groups, peer_to_peer)
 	EXPECT_EQ(0, dma_unmap(self->container, IOVA_BASE, self->b->bar0_size));
 	EXPECT_TRUE(unchanged(self->container, &before));
 }
+
+/* What is not memory does not count, however little may be locked. */
+TEST_F(two_groups, peer_beyond_memlock_limit)
+{
+	ASSERT_EQ(0, drop_ipc_lock());
+	ASSERT_EQ(0, set_memlock_limit(locked_kib() * KIB));
+	EXPECT_EQ(-ENOMEM, dma_map(self->container, self->buffer, IOVA_BASE, PAGE_4K));
+	EXPECT_EQ(0, map_and_unmap(self->container, self->b->bar0, IOVA_BASE,
+				   self->b->bar0_size));
+}
+
+/* A mapping of registers is there for a group that comes later, too. */
+TEST_F(two_groups, peer_mapping_for_late_group)
+{
+	const __u32 question = 0x23456789;
+
+	ASSERT_EQ(0, edu_leave(self->a));
+	ASSERT_EQ(0, dma_map(self->container, self->b->bar0, IOVA_BASE, self->b->bar0_size));
+	ASSERT_EQ(0, edu_join(self->a, self->container));
+	ASSERT_EQ(0, edu_open(self->a));
+
+	memcpy(self->scratch, &question, sizeof(question));
+	ASSERT_EQ(0, edu_dma(self->a, EDU_READS_MEMORY, IOVA_SCRATCH, 0, sizeof(question)));
+	ASSERT_EQ(0, edu_dma(self->a, EDU_WRITES_MEMORY, IOVA_BASE + 4, 0, sizeof(question)));
+	EXPECT_EQ(~question, edu_read32(self->b, 4));
+}
+
+/* ---- the other type of container, with its other UNMAP ---- */
+
+FIXTURE(dma_v1) {
+	struct vfio_env env;
+	struct edu *edu;
+	__u8 *scratch;
+};
+
+FIXTURE_SETUP(dma_v1)
+{
+	ASSERT_EQ(0, dma_open(&self->env, VFIO_TYPE1_IOMMU, 1, &self->scratch));
+	self->edu = &self->env.edu[0];
+}
+
+FIXTURE_TEARDOWN(dma_v1)
+{
+	vfio_env_close(&self->env);
+}
+
+TEST_F(dma_v1, blocked_after_unmap)
+{
+	__u64 unmapped;
+
+	ASSERT_EQ(0, edu_load(self->edu, self->scratch, 40));
+	ASSERT_EQ(1, edu_holds(self->edu, self->scratch, 40));
+
+	ASSERT_EQ(0, dma_unmap_flags(self->env.container, 0, IOVA_SCRATCH, GIB, &unmapped));
+	EXPECT_EQ(PAGE_4K, unmapped);
+	EXPECT_EQ(0, edu_holds(self->edu, self->scratch, 40));
+}
+
+NEEDS_EDU(2)
 
 TEST_HARNESS_MAIN

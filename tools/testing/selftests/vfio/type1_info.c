@@ -59,14 +59,10 @@ FIXTURE_VARIANT_ADD(info, v2) {
 FIXTURE_SETUP(info)
 {
 	void *vaddr;
-	int err;
 
 	ASSERT_EQ(0, mem_alloc(MEM_4K, PAGE_2M, &vaddr));
 	self->buffer = vaddr;
-	err = vfio_env_open(&self->env, variant->type, 1);
-	if (err == -ENODEV)
-		SKIP(return, "needs an edu device");
-	ASSERT_EQ(0, err);
+	ASSERT_EQ(0, vfio_env_open(&self->env, variant->type, 1));
 	self->container = self->env.container;
 	ASSERT_EQ(0, type1_get_info(self->container, &self->info));
 }
@@ -238,11 +234,7 @@ FIXTURE_VARIANT_ADD(ranges, two_groups) {
 
 FIXTURE_SETUP(ranges)
 {
-	int err = vfio_env_open(&self->env, VFIO_TYPE1v2_IOMMU, variant->nr_edu);
-
-	if (err == -ENODEV)
-		SKIP(return, "needs %d edu devices", variant->nr_edu);
-	ASSERT_EQ(0, err);
+	ASSERT_EQ(0, vfio_env_open(&self->env, VFIO_TYPE1v2_IOMMU, variant->nr_edu));
 	/* No device is open: this is what a program sees that has just begun. */
 	ASSERT_EQ(0, type1_get_info(self->env.container, &self->info));
 	self->cap = type1_find_cap(&self->info, VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE);
@@ -338,11 +330,7 @@ FIXTURE_VARIANT_ADD(geometry, v2) {
 
 FIXTURE_SETUP(geometry)
 {
-	int err = vfio_env_open(&self->env, variant->type, 1);
-
-	if (err == -ENODEV)
-		SKIP(return, "needs an edu device");
-	ASSERT_EQ(0, err);
+	ASSERT_EQ(0, vfio_env_open(&self->env, variant->type, 1));
 	ASSERT_EQ(0, type1_get_info(self->env.container, &self->info));
 	self->cap = type1_find_cap(&self->info, CAP_GEOMETRY_ID);
 }
@@ -387,8 +375,7 @@ TEST_F(geometry, same_for_second_group)
 
 	ASSERT_NE(NULL, self->cap);
 	vfio_env_close(&self->env);
-	if (vfio_env_open(&env, variant->type, 2) == -ENODEV)
-		SKIP(return, "needs 2 edu devices");
+	ASSERT_EQ(0, vfio_env_open(&env, variant->type, 2));
 	ASSERT_EQ(0, type1_get_info(env.container, &info));
 	two = type1_find_cap(&info, CAP_GEOMETRY_ID);
 	ASSERT_NE(NULL, two);
@@ -408,5 +395,7 @@ TEST_F(geometry, capabilities_aligned)
 			TH_LOG("capability %u", cap->id);
 	}
 }
+
+NEEDS_EDU(2)
 
 TEST_HARNESS_MAIN

@@ -44,14 +44,10 @@ FIXTURE_VARIANT_ADD(charge, memfd) {
 FIXTURE_SETUP(charge)
 {
 	void *vaddr;
-	int err;
 
 	ASSERT_EQ(0, mem_alloc(variant->kind, BUFFER_SIZE, &vaddr));
 	self->buffer = vaddr;
-	err = vfio_env_open(&self->env, VFIO_TYPE1v2_IOMMU, 1);
-	if (err == -ENODEV)
-		SKIP(return, "needs an edu device");
-	ASSERT_EQ(0, err);
+	ASSERT_EQ(0, vfio_env_open(&self->env, VFIO_TYPE1v2_IOMMU, 1));
 	self->container = self->env.container;
 	self->before = type1_state(self->container);
 	ASSERT_EQ(0, self->before.locked_kib);
@@ -123,14 +119,10 @@ FIXTURE(process) {
 FIXTURE_SETUP(process)
 {
 	void *vaddr;
-	int err;
 
 	ASSERT_EQ(0, mem_alloc(MEM_4K, BUFFER_SIZE, &vaddr));
 	self->buffer = vaddr;
-	err = vfio_env_open(&self->env, VFIO_TYPE1v2_IOMMU, 1);
-	if (err == -ENODEV)
-		SKIP(return, "needs an edu device");
-	ASSERT_EQ(0, err);
+	ASSERT_EQ(0, vfio_env_open(&self->env, VFIO_TYPE1v2_IOMMU, 1));
 	self->container = self->env.container;
 	self->before = type1_state(self->container);
 }
@@ -471,5 +463,7 @@ TEST_F(process, threads)
 	}
 	EXPECT_TRUE(unchanged(self->container, &self->before));
 }
+
+NEEDS_EDU(2)
 
 TEST_HARNESS_MAIN

@@ -45,14 +45,10 @@ FIXTURE_VARIANT_ADD(model, v2_at_zero) {
 FIXTURE_SETUP(model)
 {
 	void *vaddr;
-	int err;
 
 	ASSERT_EQ(0, mem_alloc(MEM_4K, NR_PAGES * PAGE_4K, &vaddr));
 	self->buffer = vaddr;
-	err = vfio_env_open(&self->env, variant->type, 1);
-	if (err == -ENODEV)
-		SKIP(return, "needs an edu device");
-	ASSERT_EQ(0, err);
+	ASSERT_EQ(0, vfio_env_open(&self->env, variant->type, 1));
 	self->container = self->env.container;
 	self->before = type1_state(self->container);
 	self->random = 1;
@@ -184,5 +180,7 @@ TEST_F(model, random)
 	ASSERT_EQ(0, dma_unmap_flags(self->container, VFIO_DMA_UNMAP_FLAG_ALL, 0, 0, NULL));
 	EXPECT_TRUE(unchanged(self->container, &self->before));
 }
+
+NEEDS_EDU(2)
 
 TEST_HARNESS_MAIN

@@ -150,12 +150,8 @@ static void *call_thread(void *data)
 FIXTURE_SETUP(uffd)
 {
 	void *vaddr;
-	int err;
 
-	err = vfio_env_open(&self->env, VFIO_TYPE1v2_IOMMU, 1);
-	if (err == -ENODEV)
-		SKIP(return, "needs an edu device");
-	ASSERT_EQ(0, err);
+	ASSERT_EQ(0, vfio_env_open(&self->env, VFIO_TYPE1v2_IOMMU, 1));
 	ASSERT_EQ(0, mem_alloc(MEM_4K, 2 * MAP_SIZE, &vaddr));
 	self->buffer = vaddr;
 	ASSERT_EQ(0, dma_map(self->env.container, self->buffer, IOVA_RESIDENT, MAP_SIZE));
@@ -322,8 +318,7 @@ TEST_F(uffd, group_joins)
 	__u8 *memory;
 	__u64 iova;
 
-	if (pci_find(EDU_VENDOR, EDU_DEVICE, names, EDU_MAX) < 2)
-		SKIP(return, "needs 2 edu devices");
+	ASSERT_LE(2, pci_find(EDU_VENDOR, EDU_DEVICE, names, EDU_MAX));
 	strcpy(edu->name, names[1]);
 	ASSERT_EQ(0, pci_bind_vfio(edu->name));
 	edu->group = pci_iommu_group(edu->name);
@@ -352,5 +347,7 @@ TEST_F(uffd, group_joins)
 	ASSERT_EQ(0, edu_dma(edu, EDU_WRITES_MEMORY, iova + PAGE_4K, 0, 1000));
 	EXPECT_TRUE(mem_is(memory + PAGE_4K, 1000, 1));
 }
+
+NEEDS_EDU(2)
 
 TEST_HARNESS_MAIN

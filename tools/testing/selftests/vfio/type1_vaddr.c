@@ -36,14 +36,10 @@ FIXTURE_VARIANT_ADD(vaddr, v2) {
 FIXTURE_SETUP(vaddr)
 {
 	void *vaddr;
-	int err;
 
 	ASSERT_EQ(0, mem_alloc(MEM_MEMFD, 2 * MAP_SIZE, &vaddr));
 	self->buffer = vaddr;
-	err = vfio_env_open(&self->env, variant->type, 1);
-	if (err == -ENODEV)
-		SKIP(return, "needs an edu device");
-	ASSERT_EQ(0, err);
+	ASSERT_EQ(0, vfio_env_open(&self->env, variant->type, 1));
 	self->container = self->env.container;
 	ASSERT_EQ(0, dma_map(self->container, self->buffer, IOVA_BASE, MAP_SIZE));
 	ASSERT_EQ(0, dma_map(self->container, self->buffer + MAP_SIZE, IOVA_TWO, MAP_SIZE));
@@ -191,8 +187,7 @@ TEST_F(vaddr, no_group_joins)
 	char names[EDU_MAX][PCI_NAME_LEN];
 	int group;
 
-	if (pci_find(EDU_VENDOR, EDU_DEVICE, names, EDU_MAX) < 2)
-		SKIP(return, "needs 2 edu devices");
+	ASSERT_LE(2, pci_find(EDU_VENDOR, EDU_DEVICE, names, EDU_MAX));
 	ASSERT_EQ(0, pci_bind_vfio(names[1]));
 	group = group_open(pci_iommu_group(names[1]));
 	ASSERT_LE(0, group);
@@ -248,5 +243,7 @@ TEST_F(vaddr, charge_moves_to_new_process)
 	ASSERT_EQ(child, waitpid(child, &status, 0));
 	EXPECT_EQ(0, status);
 }
+
+NEEDS_EDU(2)
 
 TEST_HARNESS_MAIN
