@@ -40,10 +40,11 @@ def why_not(lane):
                               text=True, stdin=subprocess.DEVNULL)
         have = set(re.findall(r'^ +([\w-]+)=<', text.stdout, re.M))
         lacking = [p for p in properties if p not in have]
-        if text.returncode or lacking:
+        unknown = text.returncode or 'not found' in text.stderr
+        if unknown or lacking:
             version = subprocess.run([QEMU, '--version'], capture_output=True, text=True).stdout
             return (f'{version.splitlines()[0]}: device {device} '
-                    + (f'lacks {", ".join(lacking)}' if not text.returncode else 'is unknown'))
+                    + ('is unknown' if unknown else f'lacks {", ".join(lacking)}'))
     return None
 
 
