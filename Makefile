@@ -13,7 +13,10 @@ DEMO ?= vfio-dma-demo
 
 S := scripts
 FRAGMENTS := $(S)/config/base.config $(S)/config/ours.config
-kernels := $(O)/kernel $(O)/kernel-debug $(O)/kernel-stock
+kernels := $(O)/kernel $(O)/kernel-debug $(O)/stock/kernel
+image-plain := $(O)/kernel.cpio
+image-debug := $(O)/kernel-debug.cpio
+image-stock := $(O)/stock/kernel.cpio
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
@@ -29,7 +32,7 @@ run: $(O)/kernel.cpio
 check: images
 	@$(S)/check --out $(O)
 
-test: $(O)/kernel$(if $(filter-out plain,$(K)),-$(K)).cpio
+test: $(image-$(K))
 	@$(S)/boot --out $(O) --kernel $(K) --lane $(L) $(if $(TIMEOUT),--timeout $(TIMEOUT)) $(T)
 
 shell: $(O)/kernel.cpio
@@ -47,8 +50,8 @@ check-series: $(O)/tree.stamp
 tree: $(O)/tree.stamp
 kernel: $(O)/kernel/.built
 kernel-debug: $(O)/kernel-debug/.built
-stock-kernel: $(O)/kernel-stock/.built
-images: $(O)/kernel.cpio $(O)/kernel-debug.cpio
+stock-kernel: $(O)/stock/kernel/.built
+images: $(image-plain) $(image-debug)
 
 deps:
 	@$(S)/deps
@@ -67,7 +70,7 @@ $(O)/tree.stamp: $(O)/base.stamp FORCE | deps
 $(O)/tree-kernel.stamp: $(O)/tree.stamp ;
 
 define build-kernel
-	@$(S)/step "building the $(1) kernel" $(O)/log/$(@D:$(O)/%=%).log $(S)/kernel $(2) $(@D) $(filter %.config,$^)
+	@$(S)/step "building the $(1) kernel" $(O)/log/$(subst /,-,$(@D:$(O)/%=%)).log $(S)/kernel $(2) $(@D) $(filter %.config,$^)
 	@touch $@
 endef
 
@@ -75,8 +78,9 @@ $(O)/kernel/.built: $(O)/tree-kernel.stamp $(FRAGMENTS) $(S)/kernel
 	$(call build-kernel,plain,$(O)/tree)
 $(O)/kernel-debug/.built: $(O)/tree-kernel.stamp $(FRAGMENTS) $(S)/config/debug.config $(S)/kernel
 	$(call build-kernel,debug,$(O)/tree)
-$(O)/kernel-stock/.built: $(O)/base.stamp $(S)/config/base.config $(S)/kernel | deps
-	$(call build-kernel,stock,$(O)/base)
+$(O)/stock/kernel/.built: $(O)/base.stamp $(S)/config/base.config $(S)/kernel | deps
+	@$(S)/assemble $(O) --stock
+	$(call build-kernel,stock,$(O)/stock/tree)
 
 $(O)/headers.stamp: $(O)/tree-kernel.stamp $(S)/headers
 	@$(S)/step "exporting the kernel's headers" $(O)/log/headers.log $(S)/headers $(O)/tree $(O)/headers

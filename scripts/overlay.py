@@ -155,6 +155,7 @@ def sync(out, name, wanted):
         # A tree of another base, or none: start over, and name it when complete.
         shutil.rmtree(f'{tree}.tmp', ignore_errors=True)
         shutil.rmtree(tree, ignore_errors=True)
+        os.makedirs(os.path.dirname(tree), exist_ok=True)
         subprocess.run(['cp', '-al', base, f'{tree}.tmp'], check=True)
         os.rename(f'{tree}.tmp', tree)
         manifest = {'base': identity, 'paths': []}
