@@ -255,6 +255,31 @@ TEST_F(dma_4k, unmap_spares_neighbour)
 	EXPECT_TRUE(mem_is(self->buffer + PAGE_4K, DMA_LEN, 27));
 }
 
+/* A transfer under way when its memory is unmapped comes too late. */
+TEST_F(dma_4k, unmap_during_transfer)
+{
+	int attempt, still_running = 0;
+
+	ASSERT_EQ(0, dma_map(self->container, self->buffer, IOVA_BASE, PAGE_4K));
+	ASSERT_EQ(0, edu_load(self->edu, self->scratch, 50));
+	ASSERT_EQ(0, edu_dma(self->edu, EDU_WRITES_MEMORY, IOVA_BASE, 0, DMA_LEN));
+	ASSERT_TRUE(mem_is(self->buffer, DMA_LEN, 50));
+
+	/* Says nothing if this process was not let run for as long as it took. */
+	for (attempt = 0; attempt < 10 && !still_running; attempt++) {
+		if (attempt)
+			ASSERT_EQ(0, dma_map(self->container, self->buffer, IOVA_BASE, PAGE_4K));
+		mem_fill(self->buffer, DMA_LEN, 51);
+		ASSERT_EQ(0, edu_start(self->edu, EDU_WRITES_MEMORY, IOVA_BASE, 0, DMA_LEN));
+		ASSERT_EQ(0, dma_unmap(self->container, IOVA_BASE, PAGE_4K));
+		still_running = edu_start(self->edu, EDU_WRITES_MEMORY, IOVA_BASE, 0,
+					  DMA_LEN) == -EBUSY;
+		ASSERT_EQ(0, edu_wait(self->edu));
+	}
+	ASSERT_TRUE(still_running);
+	EXPECT_TRUE(mem_is(self->buffer, DMA_LEN, 51));
+}
+
 /* A MAP that fails on its last page leaves nothing that a device can reach. */
 TEST_F(dma_4k, failed_map_reaches_nothing)
 {
@@ -540,6 +565,38 @@ TEST_F(two_groups, leave_and_return)
 	EXPECT_TRUE(unchanged(self->container, &before));
 	ASSERT_EQ(0, edu_dma(self->b, EDU_READS_MEMORY, IOVA_BASE + GIB, 0, DMA_LEN));
 	EXPECT_EQ(1, edu_holds(self->b, self->scratch, 34));
+}
+
+/* Two containers, one IOVA: each device has its own memory there. */
+TEST_F(two_groups, apart_in_two_containers)
+{
+	__u8 *other = self->buffer + 32 * PAGE_4K;
+	int container;
+
+	ASSERT_EQ(0, edu_load(self->a, self->scratch, 36));
+	ASSERT_EQ(0, edu_load(self->b, self->scratch, 37));
+	ASSERT_EQ(0, edu_leave(self->b));
+	container = container_open();
+	ASSERT_LE(0, container);
+	ASSERT_EQ(0, edu_join(self->b, container));
+	ASSERT_EQ(0, ioctl(container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU));
+	ASSERT_EQ(0, edu_open(self->b));
+
+	ASSERT_EQ(0, dma_map(self->container, self->buffer, IOVA_BASE, 2 * PAGE_4K));
+	ASSERT_EQ(0, dma_map(container, other, IOVA_BASE, PAGE_4K));
+	ASSERT_EQ(0, edu_start(self->a, EDU_WRITES_MEMORY, IOVA_BASE, 0, DMA_LEN));
+	ASSERT_EQ(0, edu_dma(self->b, EDU_WRITES_MEMORY, IOVA_BASE, 0, DMA_LEN));
+	ASSERT_EQ(0, edu_wait(self->a));
+	EXPECT_TRUE(mem_is(self->buffer, DMA_LEN, 36));
+	EXPECT_TRUE(mem_is(other, DMA_LEN, 37));
+
+	/* Only the first container has a second page. */
+	memset(self->buffer + PAGE_4K, 0, PAGE_4K);
+	ASSERT_EQ(0, edu_dma(self->b, EDU_WRITES_MEMORY, IOVA_BASE + PAGE_4K, 0, DMA_LEN));
+	EXPECT_FALSE(mem_is(self->buffer + PAGE_4K, DMA_LEN, 37));
+	ASSERT_EQ(0, edu_dma(self->a, EDU_WRITES_MEMORY, IOVA_BASE + PAGE_4K, 0, DMA_LEN));
+	EXPECT_TRUE(mem_is(self->buffer + PAGE_4K, DMA_LEN, 36));
+	close(container);
 }
 
 /* With the last group, everything goes. */
