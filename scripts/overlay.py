@@ -15,9 +15,6 @@ import tempfile
 TESTED_BASE = '6.1.192'
 FOLDERS = ('drivers', 'include', 'tools', 'Documentation')
 PATCH = re.compile(r'^(?P<target>.+?)(\.\d+-[a-z0-9-]+)?\.patch$')
-# checkpatch looks for codespell's dictionary where Debian does not have it.
-SPELLING = ('--codespell', '--codespellfile',
-            '/usr/lib/python3/dist-packages/codespell_lib/data/dictionary.txt')
 REPO = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 

@@ -136,9 +136,12 @@ static bool is_splat(const char *line)
 	return false;
 }
 
+static long kmsg_ms;	/* when the line that was read last was written */
+
 /* The next line of the kernel's log without its prefix, or NULL when all is read. */
 static char *next_kmsg(void)
 {
+	unsigned long long usec = 0;
 	static char record[8192];
 	ssize_t len;
 	char *text;
@@ -148,6 +151,8 @@ static char *next_kmsg(void)
 	if (len <= 0)
 		return NULL;
 	record[len] = '\0';
+	if (sscanf(record, "%*u,%*u,%llu", &usec) == 1)
+		kmsg_ms = usec / 1000;
 	text = strchr(record, ';');
 	if (!text)
 		return NULL;
@@ -202,6 +207,8 @@ static bool looks_like_ktap(const char *line)
 	       starts(line, "KTAP version") || starts(line, "# ");
 }
 
+static long kunit_ms;	/* how long the suites ran */
+
 /*
  * Read the log of the boot, check it, and repeat what KUnit printed in it.
  * Other messages that fell between KUnit's lines become diagnostics.
@@ -209,6 +216,7 @@ static bool looks_like_ktap(const char *line)
 static bool boot_log(bool want_kunit)
 {
 	bool seen = false, bad = false;
+	long start = 0, end = 0;
 	int plan = -1, results = 0;
 	char *line;
 
@@ -222,6 +230,7 @@ static bool boot_log(bool want_kunit)
 			continue;
 		if (!seen) {
 			seen = starts(line, "KTAP version 1");
+			start = kmsg_ms;
 			continue;
 		}
 		while ((escaped = strstr(line, "\\x0a")))
@@ -230,9 +239,11 @@ static bool boot_log(bool want_kunit)
 			sscanf(line, "1..%d", &plan);
 		else if (starts(line, "ok ") || starts(line, "not ok "))
 			results++;
+		end = kmsg_ms;
 		bad |= starts(line, "not ok ");
 		fprintf(ktap, "    %s%s\n", looks_like_ktap(line) ? "" : "# ", line);
 	}
+	kunit_ms = end - start;
 	fflush(ktap);
 	return seen && !bad && results == plan;
 }
@@ -521,12 +532,12 @@ int main(int argc, char **argv)
 
 	for (int i = first; i < argc; i++) {
 		const char *name = argv[i];
+		bool is_kunit = speaks_ktap && !strcmp(name, "kunit");
 		long start = now_ms();
-		bool ok = !strcmp(name, "kunit") ? want_kunit :
-			  run_program(name, timeout_s, speaks_ktap);
+		bool ok = is_kunit ? want_kunit : run_program(name, timeout_s, speaks_ktap);
 
 		fprintf(ktap, "%sok %d %s\n", ok ? "" : "not ", i - first + 1, name);
-		fprintf(ktap, "# took %s %ld ms\n", name, now_ms() - start);
+		fprintf(ktap, "# took %s %ld ms\n", name, is_kunit ? kunit_ms : now_ms() - start);
 		fflush(ktap);
 		problems += !ok;
 		check_kernel(name);
