@@ -754,7 +754,7 @@ static void attach_meets_failed(struct kunit *test)
 	for (timeout = jiffies + 5 * HZ; time_before(jiffies, timeout);) {
 		if (atomic_read(&d->nr_map) && test_pins(t) < 8)
 			break;
-		msleep(1);
+		usleep_range(500, 1000);
 	}
 	KUNIT_EXPECT_GT(test, test_pins(t), 0);
 	KUNIT_EXPECT_LT(test, test_pins(t), 8);

@@ -19,26 +19,33 @@
 
 #define IOVA	0x100000UL
 
-/* Behind a file in debugfs of the allocator's fault injection is its setting. */
-static void *failslab_setting(struct engine_test *t, const char *name)
+/* Behind a file in debugfs of a fault injector is its setting. */
+static void *setting(struct engine_test *t, const char *injector,
+		     const char *name)
 {
-	struct dentry *dir = debugfs_lookup("failslab", NULL), *dentry;
-	void *setting;
+	struct dentry *dir = debugfs_lookup(injector, NULL), *dentry;
+	void *value;
 
 	KUNIT_ASSERT_FALSE(t->test, IS_ERR_OR_NULL(dir));
 	dentry = debugfs_lookup(name, dir);
 	dput(dir);
 	KUNIT_ASSERT_FALSE(t->test, IS_ERR_OR_NULL(dentry));
-	setting = d_inode(dentry)->i_private;
+	value = d_inode(dentry)->i_private;
 	dput(dentry);
-	return setting;
+	return value;
 }
 
-/* Allocations that may sleep fail too, and failing fills no log. */
+/*
+ * Slab allocations that may sleep fail too, and failing fills no log. Pages do
+ * not count: KASAN asks for some to note who frees what.
+ */
 static void setup_failslab(struct engine_test *t)
 {
-	*(bool *)failslab_setting(t, "ignore-gfp-wait") = false;
-	*(unsigned long *)failslab_setting(t, "verbose") = 0;
+	*(bool *)setting(t, "failslab", "ignore-gfp-wait") = false;
+	*(unsigned long *)setting(t, "failslab", "verbose") = 0;
+#ifdef CONFIG_FAIL_PAGE_ALLOC
+	*(u32 *)setting(t, "fail_page_alloc", "min-order") = U32_MAX;
+#endif
 }
 
 static void fail_nth(unsigned int n)
@@ -75,7 +82,10 @@ static void sweep_map(struct kunit *test)
 		ret = test_map(iopt, IOVA, mem, 64 * PAGE_SIZE, RW);
 		if (none_failed())
 			break;
-		/* Some allocations have something to fall back to. */
+		/*
+		 * Some allocations have something to fall back to, among them
+		 * those that kmemleak makes for itself.
+		 */
 		if (!ret) {
 			test_unmap(t, iopt, IOVA, 64 * PAGE_SIZE);
 			ret = -ENOMEM;
@@ -218,10 +228,11 @@ static void sweep_access(struct kunit *test)
 		ret = iopt_dirty_start(iopt);
 		if (none_failed())
 			break;
-		KUNIT_ASSERT_EQ(test, -ENOMEM, ret);
+		iopt_dirty_stop(iopt);
+		KUNIT_ASSERT_EQ(test, -ENOMEM, ret ?: -ENOMEM);
 	}
 	KUNIT_EXPECT_EQ(test, 0, ret);
-	KUNIT_EXPECT_EQ(test, 3, n);
+	KUNIT_EXPECT_GT(test, n, 2);
 	iopt_dirty_stop(iopt);
 }
 

@@ -15,7 +15,6 @@
 #include <kunit/test.h>
 #include <linux/atomic.h>
 #include <linux/completion.h>
-#include <linux/spinlock.h>
 #include <linux/xarray.h>
 
 #include "internal.h"
@@ -56,8 +55,9 @@ struct soft_spec {
  * @fail_map_at: this many map_pages() calls from now one fails with -EIO
  * @on_map: called by map_pages() before it does anything
  * @on_map_arg: for @on_map
- * @freelist_lock: guards adding @canary to a free list
- * @canary: stands for a page-table page that is freed with the next sync
+ * @t: the test
+ * @canary: stands for a page-table page that is freed with the next sync, while
+ *	    no other thread unmaps anything
  * @broken: the first rule that was broken, or %NULL
  */
 struct soft_domain {
@@ -76,7 +76,7 @@ struct soft_domain {
 	atomic_t fail_map_at;
 	void (*on_map)(struct soft_domain *d, u64 iova, void *arg);
 	void *on_map_arg;
-	spinlock_t freelist_lock;	/* @canary on a free list */
+	struct engine_test *t;
 	struct page *canary;
 	const char *broken;
 };
@@ -92,6 +92,7 @@ struct soft_domain {
  * @spaces: I/O address spaces that test_space() made
  * @nr_spaces: how many
  * @domains: software domains that test_domain() made
+ * @nr_workers: other threads that are running
  * @pins_before: pins in flight in the whole system when the test began
  */
 struct engine_test {
@@ -102,6 +103,7 @@ struct engine_test {
 	struct io_pagetable spaces[TEST_MAX_SPACES];
 	unsigned int nr_spaces;
 	struct list_head domains;
+	unsigned int nr_workers;
 	long pins_before;
 };
 

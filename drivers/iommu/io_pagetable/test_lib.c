@@ -105,12 +105,11 @@ static size_t soft_unmap_pages(struct iommu_domain *domain, unsigned long iova,
 		atomic_long_dec(&d->nr_mapped);
 	}
 
-	spin_lock(&d->freelist_lock);
-	if (page_ref_count(d->canary) == 1) {
+	/* It cannot be on two lists. */
+	if (!READ_ONCE(d->t->nr_workers) && page_ref_count(d->canary) == 1) {
 		get_page(d->canary);
 		list_add(&d->canary->lru, &gather->freelist);
 	}
-	spin_unlock(&d->freelist_lock);
 	if (!iommu_iotlb_gather_queued(gather))
 		iommu_iotlb_gather_add_page(domain, gather, iova, size);
 	return size;
@@ -179,7 +178,7 @@ struct soft_domain *test_domain(struct engine_test *t,
 	KUNIT_ASSERT_NOT_NULL(t->test, d);
 	d->canary = alloc_page(GFP_KERNEL);
 	xa_init(&d->pages);
-	spin_lock_init(&d->freelist_lock);
+	d->t = t;
 	d->coherent = !spec->incoherent;
 	d->ops = (struct iommu_domain_ops) {
 		.map_pages = soft_map_pages,
@@ -662,12 +661,14 @@ void test_start(struct engine_test *t, struct test_worker *worker,
 	worker->task = kthread_create(worker_thread, worker, "iopt-test");
 	KUNIT_ASSERT_FALSE(t->test, IS_ERR(worker->task));
 	get_task_struct(worker->task);
+	t->nr_workers++;
 	wake_up_process(worker->task);
 }
 
 void test_join(struct test_worker *worker)
 {
 	wait_for_completion(&worker->done);
+	worker->t->nr_workers--;
 	put_task_struct(worker->task);
 }
 
