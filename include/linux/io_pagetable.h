@@ -188,7 +188,7 @@ int iopt_dirty_start(struct io_pagetable *iopt);
 void iopt_dirty_stop(struct io_pagetable *iopt);
 
 /**
- * iopt_dirty_fn - receives the state of a run of pages
+ * typedef iopt_dirty_fn - receives the state of a run of pages
  * @arg: what iopt_dirty_read() was given
  * @iova: first byte of the run
  * @npages: PAGE_SIZE pages in the run
@@ -196,8 +196,7 @@ void iopt_dirty_stop(struct io_pagetable *iopt);
  *
  * Called without locks, so that it may copy to user memory.
  */
-typedef int (*iopt_dirty_fn)(void *arg, u64 iova, unsigned long npages,
-			     const unsigned long *bitmap);
+typedef int (*iopt_dirty_fn)(void *arg, u64 iova, unsigned long npages, const unsigned long *bitmap);
 
 int iopt_dirty_read(struct io_pagetable *iopt, u64 start, u64 last,
 		    bool pins_only, iopt_dirty_fn fn, void *arg);

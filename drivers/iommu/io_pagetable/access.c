@@ -130,7 +130,7 @@ static int pin_page(struct umem *umem, unsigned long index, bool write,
 {
 	return held->transient ?
 	       umem_pin_transient(umem, index, write, &held->page) :
-	       umem_pin_single(umem, index, write, &held->page);
+	       umem_pin_single(umem, index, &held->page);
 }
 
 /*
@@ -201,8 +201,8 @@ static int hold_page(struct io_pagetable *iopt, u64 iova, size_t length,
 static void drop_pin(struct io_pagetable *iopt, struct iopt_mapping *mapping)
 {
 	lockdep_assert_held(&iopt->lock);
-	if (!--mapping->nr_pins && waitqueue_active(&iopt->claims))
-		wake_up_all(&iopt->claims);
+	if (!--mapping->nr_pins)
+		iopt_wake_claims(iopt);
 }
 
 /**

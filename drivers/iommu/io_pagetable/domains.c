@@ -519,6 +519,12 @@ static int pin_all(struct io_pagetable *iopt)
 			umem_get(umem);
 			mutex_unlock(&iopt->lock);
 			ret = umem_pin(umem);
+			mutex_lock(&iopt->lock);
+			/* Bad memory is no matter if it is not mapped now. */
+			mapping = iopt_first_mapping(iopt, start);
+			if (!mapping || mapping->umem != umem)
+				ret = ret == -EINTR ? ret : 0;
+			mutex_unlock(&iopt->lock);
 			umem_put(umem);
 			mutex_lock(&iopt->lock);
 			if (ret)
@@ -533,8 +539,8 @@ static int pin_all(struct io_pagetable *iopt)
 }
 
 /*
- * An attach failed: what it pinned for a domain that did not come goes back to
- * being unpinned, unless somebody uses it by now.
+ * There is no domain, because the last one left or the first one did not come.
+ * Memory goes back to being unpinned, unless somebody else uses it.
  */
 static void unpin_unused(struct io_pagetable *iopt)
 {
@@ -667,7 +673,7 @@ static struct iopt_attachment *find_attachment(struct io_pagetable *iopt,
  * @iopt: the space
  * @domain: the domain, with no device attached any more
  *
- * Memory stays pinned for the next domain. @domain may still hold translations:
+ * With the last domain, memory is unpinned. @domain may still hold translations:
  * free it. Cannot fail; allocates nothing.
  *
  * Context: may sleep.
@@ -685,6 +691,7 @@ void iopt_domain_remove(struct io_pagetable *iopt, struct iommu_domain *domain)
 	mutex_unlock(&iopt->attach_lock);
 	if (!att)
 		return;
+	unpin_unused(iopt);
 	kfree(att->domain);
 	iova_ranges_destroy(&att->reserved);
 	kfree(att);
@@ -864,8 +871,8 @@ EXPORT_SYMBOL_GPL(iopt_attach_group);
  * @iopt: the space
  * @group: the group
  *
- * The domain goes with its last group; usable ranges grow. Memory stays pinned
- * for the next group, until it is unmapped. Cannot fail; allocates nothing.
+ * The domain goes with its last group; usable ranges grow. With the last domain,
+ * memory is unpinned. Cannot fail; allocates nothing.
  *
  * Context: may sleep.
  */
@@ -889,6 +896,7 @@ void iopt_detach_group(struct io_pagetable *iopt, struct iommu_group *group)
 	}
 	unreserve(iopt, att);
 	mutex_unlock(&iopt->attach_lock);
+	unpin_unused(iopt);
 	iova_ranges_destroy(&att->reserved);
 	kfree(att);
 }

@@ -104,7 +104,7 @@ enum {
  */
 struct umem {
 	refcount_t refs;
-	spinlock_t lock;
+	spinlock_t lock;	/* of owner, uaddr, charged and singles */
 	unsigned long flags;
 	struct umem_owner *owner;
 	unsigned long uaddr;
@@ -181,6 +181,7 @@ struct iopt_mapping *iopt_first_mapping(struct io_pagetable *iopt, u64 start);
 struct iopt_mapping *iopt_next_mapping(struct iopt_mapping *mapping);
 struct iopt_mapping *iopt_first_live(struct io_pagetable *iopt, u64 start,
 				     bool killable);
+void iopt_wake_claims(struct io_pagetable *iopt);
 int iopt_wait_claims(struct io_pagetable *iopt, bool killable);
 void iopt_release_claim(struct io_pagetable *iopt,
 			struct iopt_mapping *mapping);
@@ -209,7 +210,7 @@ void umem_unpin(struct umem *umem);
 int umem_rebase(struct umem *umem, struct umem_owner *owner,
 		unsigned long uaddr);
 
-int umem_pin_single(struct umem *umem, unsigned long index, bool write,
+int umem_pin_single(struct umem *umem, unsigned long index,
 		    struct page **page);
 bool umem_find_single(struct umem *umem, unsigned long index,
 		      struct page **page);
@@ -225,9 +226,9 @@ static inline void umem_get(struct umem *umem)
 	refcount_inc(&umem->refs);
 }
 
-/* Pairs with the release in umem_pin(): if true, extents can be read. */
 static inline bool umem_is_pinned(const struct umem *umem)
 {
+	/* Pairs with the barrier in umem_pin_locked(): extents can be read. */
 	return smp_load_acquire(&umem->flags) & BIT(UMEM_PINNED);
 }
 

@@ -124,8 +124,11 @@ static void free_mapping(struct iopt_mapping *mapping)
  * Claims
  */
 
-/* Call under iopt->lock, after a change that somebody may wait for. */
-static void wake_claims(struct io_pagetable *iopt)
+/**
+ * iopt_wake_claims - something changed that a waiter may wait for
+ * @iopt: the space, locked
+ */
+void iopt_wake_claims(struct io_pagetable *iopt)
 {
 	lockdep_assert_held(&iopt->lock);
 	/* Waiters enter the queue under the lock too. */
@@ -167,7 +170,7 @@ void iopt_release_claim(struct io_pagetable *iopt, struct iopt_mapping *mapping)
 {
 	lockdep_assert_held(&iopt->lock);
 	mapping->state = MAPPING_LIVE;
-	wake_claims(iopt);
+	iopt_wake_claims(iopt);
 }
 
 /**
@@ -248,7 +251,8 @@ static int choose_iova(struct io_pagetable *iopt, unsigned long uaddr,
 	if (length >= PMD_SIZE && IS_ALIGNED(uaddr, PMD_SIZE))
 		align = PMD_SIZE;
 	align = max_t(u64, align, iopt->align);
-	if (!find_free(iopt, length, align, iopt->next_auto, &place) &&
+	if (!find_free(iopt, length, align, max(iopt->next_auto, align),
+		       &place) &&
 	    !find_free(iopt, length, align, align, &place))
 		return -ENOSPC;
 	*start = place + offset;
@@ -487,6 +491,8 @@ int iopt_copy(struct io_pagetable *dst, struct io_pagetable *src, u64 *dst_iova,
 	} else if (!source || source->start > src_iova ||
 		   source->last < src_last) {
 		ret = -ENOENT;
+	} else if (source->uaddr_invalid) {
+		ret = -EFAULT;
 	} else if ((prot & IOMMU_WRITE) && !umem_is_writable(source->umem)) {
 		ret = -EPERM;
 	} else {
@@ -573,7 +579,7 @@ static u64 end_mappings(struct io_pagetable *iopt, struct iopt_mapping *claimed)
 		bytes += mapping->last - mapping->start + 1;
 		erase_mapping(iopt, mapping);
 	}
-	wake_claims(iopt);
+	iopt_wake_claims(iopt);
 	mutex_unlock(&iopt->lock);
 
 	while ((mapping = claimed)) {
@@ -631,8 +637,9 @@ EXPORT_SYMBOL_GPL(iopt_unmap);
  * @flags: as for iopt_unmap()
  * @invalidated: where to store how many bytes that concerned
  *
- * The mappings stay as they are; until iopt_update_uaddr() their memory cannot
- * be pinned.
+ * The mappings stay as they are; until iopt_update_uaddr() their memory can
+ * neither be pinned nor copied. Not for memory that was copied already: copies
+ * would not know.
  *
  * Return: 0; -EINVAL if a mapping would be cut or is invalid already; -EINTR.
  * After an error nothing has changed.

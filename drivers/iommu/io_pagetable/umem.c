@@ -123,6 +123,10 @@ static int charge_user(struct umem_owner *owner, unsigned long npages)
 	return 0;
 }
 
+/*
+ * What mm->locked_vm does not show of a process, mm->pinned_vm does. Not both:
+ * others hold the sum of theirs against RLIMIT_MEMLOCK.
+ */
 static int charge(struct umem_owner *owner, unsigned long npages)
 {
 	int ret = 0;
@@ -144,7 +148,7 @@ static int charge(struct umem_owner *owner, unsigned long npages)
 	case IOPT_CHARGE_NONE:
 		break;
 	}
-	if (!ret)
+	if (!ret && owner->charge != IOPT_CHARGE_PROCESS)
 		atomic64_add(npages, &owner->mm->pinned_vm);
 	return ret;
 }
@@ -155,7 +159,8 @@ static void uncharge(struct umem_owner *owner, unsigned long npages)
 	if (!npages)
 		return;
 
-	atomic64_sub(npages, &owner->mm->pinned_vm);
+	if (owner->charge != IOPT_CHARGE_PROCESS)
+		atomic64_sub(npages, &owner->mm->pinned_vm);
 	switch (owner->charge) {
 	case IOPT_CHARGE_PROCESS:
 		mmap_write_lock(owner->mm);
@@ -177,9 +182,10 @@ static unsigned long count_chargeable(struct mm_struct *mm, unsigned long start,
 {
 	unsigned long end = start + (npages << PAGE_SHIFT);
 	struct vm_area_struct *vma;
-	VMA_ITERATOR(vmi, mm, start);
+	struct vma_iterator vmi;
 
 	mmap_read_lock(mm);
+	vma_iter_init(&vmi, mm, start);
 	for_each_vma_range(vmi, vma, end) {
 		if (vma->vm_flags & VM_PFNMAP)
 			npages -= (min(vma->vm_end, end) -
@@ -384,11 +390,12 @@ static long pin_own_pages(struct mm_struct *mm, unsigned long uaddr,
 }
 
 static long pin_batch(struct mm_struct *mm, unsigned long uaddr,
-		      unsigned long npages, bool writable, struct page **pages)
+		      unsigned long npages, bool writable,
+		      unsigned int gup_flags, struct page **pages)
 {
-	unsigned int gup_flags = FOLL_LONGTERM | (writable ? FOLL_WRITE : 0);
 	long ret;
 
+	gup_flags |= FOLL_LONGTERM | (writable ? FOLL_WRITE : 0);
 	ret = pin_pages(mm, uaddr, npages, gup_flags, pages);
 	if (!writable && ret > 0)
 		ret = pin_own_pages(mm, uaddr, pages, ret);
@@ -470,18 +477,77 @@ static long record_pfnmap(struct umem_recorder *rec, struct mm_struct *mm,
 	return done ?: ret;
 }
 
+/*
+ * Brings pages in without pinning them, which 6.1 cannot do for a long-term pin
+ * without holding mmap_lock for as long as a fault takes. This way the lock is
+ * dropped while user space (userfaultfd, FUSE) makes up its mind, so that other
+ * calls can charge and pin meanwhile, and a fatal signal ends the wait.
+ *
+ * Returns how many pages are there, 0 if the lock was dropped and it has to be
+ * tried again, or an error.
+ */
+static long fault_in(struct mm_struct *mm, unsigned long uaddr,
+		     unsigned long npages, bool writable)
+{
+	int locked = 1;
+	long ret;
+
+	if (mmap_read_lock_killable(mm))
+		return -EINTR;
+	ret = get_user_pages_remote(mm, uaddr, npages,
+				    writable ? FOLL_WRITE : 0, NULL, NULL,
+				    &locked);
+	if (locked)
+		mmap_read_unlock(mm);
+	else if (ret == -EFAULT)
+		ret = 0;
+	return ret;
+}
+
+/* How often pages are brought in that are gone again before they are pinned. */
+#define UMEM_FAULT_ROUNDS	32
+
+/*
+ * Pins pages that pinning without faults did not find. Returns how many, 0 to
+ * have it tried again, or an error.
+ */
+static long fault_and_pin(struct umem *umem, struct mm_struct *mm,
+			  unsigned long uaddr, unsigned long npages,
+			  unsigned int round, struct page **pages)
+{
+	bool writable = umem_is_writable(umem);
+	long ret;
+
+	if (round < UMEM_FAULT_ROUNDS) {
+		ret = fault_in(mm, uaddr, npages, writable);
+		/*
+		 * Present is not enough for a pin that only reads: memory that
+		 * is shared after a fork() must be unshared, which is another
+		 * fault, but one that waits for nobody.
+		 */
+		if (ret <= 0 || writable)
+			return min(ret, 0L);
+		npages = ret;
+	}
+	return pin_batch(mm, uaddr, npages, writable, 0, pages);
+}
+
 static int record_range(struct umem_recorder *rec, struct mm_struct *mm,
 			unsigned long uaddr, struct page **pages,
 			unsigned long batch)
 {
 	unsigned long npages = rec->umem->npages;
+	unsigned int round = 0;
 
 	while (rec->index < npages) {
 		unsigned long n = min(npages - rec->index, batch), recorded;
 		unsigned long at = uaddr + (rec->index << PAGE_SHIFT);
 		long ret;
 
-		ret = pin_batch(mm, at, n, umem_is_writable(rec->umem), pages);
+		ret = pin_batch(mm, at, n, umem_is_writable(rec->umem),
+				FOLL_NOFAULT, pages);
+		if (ret <= 0)
+			ret = fault_and_pin(rec->umem, mm, at, n, round, pages);
 		if (ret > 0) {
 			recorded = record_pages(rec, pages, ret);
 			if (recorded < ret) {
@@ -489,14 +555,14 @@ static int record_range(struct umem_recorder *rec, struct mm_struct *mm,
 						 ret - recorded);
 				return -ENOMEM;
 			}
-		} else {
-			if (ret == -EFAULT)
-				ret = record_pfnmap(rec, mm, at, n);
-			if (ret <= 0)
-				return ret ?: -EFAULT;
+		} else if (ret == -EFAULT) {
+			ret = record_pfnmap(rec, mm, at, n);
 		}
+		if (ret < 0)
+			return ret;
 		if (fatal_signal_pending(current))
 			return -EINTR;
+		round = ret ? 0 : round + 1;
 		cond_resched();
 	}
 	return 0;
@@ -513,10 +579,12 @@ static void drop_extents(struct umem *umem)
 		return;
 	for (;;) {
 		for (; left; left--, extent++) {
+			struct page *page = pfn_to_page(extent->pfn);
+
 			if (!extent->pfnmap)
-				unpin_user_page_range_dirty_lock(
-					pfn_to_page(extent->pfn),
-					extent->npages, dirty);
+				unpin_user_page_range_dirty_lock(page,
+								 extent->npages,
+								 dirty);
 			cond_resched();
 		}
 		if (!chunk)
@@ -599,7 +667,7 @@ static int umem_pin_locked(struct umem *umem)
 
 	uncharge(owner, charged - nr_pinned);
 	umem->charged = nr_pinned;
-	/* Extents first, then the bit: pairs with umem_is_pinned(). */
+	/* Extents are visible before the bit: pairs with umem_is_pinned(). */
 	smp_mb__before_atomic();
 	set_bit(UMEM_PINNED, &umem->flags);
 	return 0;
@@ -689,25 +757,37 @@ void umem_unpin(struct umem *umem)
 int umem_rebase(struct umem *umem, struct umem_owner *owner,
 		unsigned long uaddr)
 {
+	unsigned long paid = 0, due;
 	struct umem_owner *old;
-	unsigned long charged;
 	int ret = 0;
 
 	if (wait_on_bit_lock(&umem->flags, UMEM_PIN_LOCK, TASK_KILLABLE))
 		return -EINTR;
-	charged = umem->charged;
-	if (owner->mm != umem->owner->mm || owner->user != umem->owner->user)
-		ret = charge(owner, charged);
-	else
-		charged = 0;
-	if (!ret) {
+	/* Singles come and go, so what is due may grow while it is paid. */
+	for (;;) {
 		spin_lock(&umem->lock);
 		old = umem->owner;
-		umem->owner = owner;
-		umem->uaddr = uaddr;
+		due = umem->charged;
+		if (umem->singles)
+			due += umem->singles->charged;
+		if (owner->mm == old->mm && owner->user == old->user)
+			due = 0;
+		if (due <= paid) {
+			umem->owner = owner;
+			umem->uaddr = uaddr;
+			spin_unlock(&umem->lock);
+			uncharge(owner, paid - due);
+			uncharge(old, due);
+			umem_owner_put(old);
+			break;
+		}
 		spin_unlock(&umem->lock);
-		uncharge(old, charged);
-		umem_owner_put(old);
+		ret = charge(owner, due - paid);
+		if (ret) {
+			uncharge(owner, paid);
+			break;
+		}
+		paid = due;
 	}
 	clear_and_wake_up_bit(UMEM_PIN_LOCK, &umem->flags);
 	return ret;
@@ -717,17 +797,25 @@ int umem_rebase(struct umem *umem, struct umem_owner *owner,
  * Single pages, for in-kernel users of memory that no domain needs
  */
 
-static long pin_one(struct umem_source *src, unsigned long index, bool write,
-		    struct page **page)
+static int pin_one(struct umem *umem, struct umem_source *src,
+		   unsigned long index, bool write, struct page **page)
 {
+	unsigned long uaddr = src->uaddr + (index << PAGE_SHIFT);
 	struct mm_struct *mm = src->owner->mm;
-	long ret;
+	unsigned int round;
+	long ret = 0;
 
 	if (!mmget_not_zero(mm))
 		return -EFAULT;
-	ret = pin_batch(mm, src->uaddr + (index << PAGE_SHIFT), 1, write, page);
+	for (round = 0; !ret; round++) {
+		ret = pin_batch(mm, uaddr, 1, write, FOLL_NOFAULT, page);
+		if (ret <= 0)
+			ret = fault_and_pin(umem, mm, uaddr, 1, round, page);
+		if (fatal_signal_pending(current) && !ret)
+			ret = -EINTR;
+	}
 	mmput(mm);
-	return ret == 1 ? 0 : ret ?: -EFAULT;
+	return ret > 0 ? 0 : ret;
 }
 
 /**
@@ -748,7 +836,7 @@ int umem_pin_transient(struct umem *umem, unsigned long index, bool write,
 	struct umem_source src = umem_source(umem);
 	int ret;
 
-	ret = pin_one(&src, index, write, page);
+	ret = pin_one(umem, &src, index, write, page);
 	umem_owner_put(src.owner);
 	return ret;
 }
@@ -811,20 +899,19 @@ bool umem_find_single(struct umem *umem, unsigned long index,
  * umem_pin_single - pin and charge one page, once however many users ask
  * @umem: the umem, not pinned as a whole
  * @index: which page
- * @write: the page will be written
- * @page: where to store it
+ * @page: where to store it; it may be written if the umem may
  *
  * May sleep for as long as a fault takes; takes no lock meanwhile.
  *
  * Return: 0, -ENOMEM, -EFAULT or -EINTR.
  */
-int umem_pin_single(struct umem *umem, unsigned long index, bool write,
+int umem_pin_single(struct umem *umem, unsigned long index,
 		    struct page **page)
 {
 	struct umem_singles *singles = umem_singles(umem);
 	struct umem_single *single;
 	struct umem_source src;
-	bool found;
+	bool found, moved;
 	int ret;
 
 	if (!singles)
@@ -840,15 +927,25 @@ int umem_pin_single(struct umem *umem, unsigned long index, bool write,
 	ret = xa_reserve(&singles->pages, index, GFP_KERNEL_ACCOUNT);
 	if (ret)
 		goto free_single;
+again:
 	src = umem_source(umem);
 	ret = charge(src.owner, 1);
 	if (ret)
 		goto put_owner;
-	ret = pin_one(&src, index, write, &single->page);
+	/* The next user may write, and gets the same page. */
+	ret = pin_one(umem, &src, index, umem_is_writable(umem), &single->page);
 	if (ret)
 		goto uncharge;
 
 	spin_lock(&umem->lock);
+	moved = umem->owner != src.owner || umem->uaddr != src.uaddr;
+	if (moved) {
+		spin_unlock(&umem->lock);
+		unpin_user_page(single->page);
+		uncharge(src.owner, 1);
+		umem_owner_put(src.owner);
+		goto again;
+	}
 	found = use_single(umem, index, page);
 	if (!found) {
 		*page = single->page;
@@ -937,11 +1034,11 @@ struct umem *umem_alloc(unsigned long uaddr, unsigned long npages,
 		return NULL;
 	*umem = (struct umem) {
 		.refs = REFCOUNT_INIT(1),
-		.lock = __SPIN_LOCK_UNLOCKED(umem->lock),
 		.flags = writable ? BIT(UMEM_WRITABLE) : 0,
 		.uaddr = uaddr,
 		.npages = npages,
 	};
+	spin_lock_init(&umem->lock);
 	return umem;
 }
 
