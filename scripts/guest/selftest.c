@@ -45,6 +45,10 @@ int main(int argc, char **argv)
 		trigger("PANIC");
 	else if (!strcmp(what, "warn"))
 		trigger("WARNING");
+	else if (!strcmp(what, "kasan"))
+		trigger("WRITE_AFTER_FREE");
+	else if (!strcmp(what, "ubsan"))
+		trigger("ARRAY_BOUNDS");
 	else if (!strcmp(what, "leak"))
 		leak();
 	else if (!strcmp(what, "off"))
