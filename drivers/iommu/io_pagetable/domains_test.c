@@ -685,10 +685,8 @@ static void detach_meets_map(struct kunit *test)
  */
 static void stalled_fault(struct kunit *test)
 {
-	/* Locked memory of a process is behind the lock that faults hold. */
-	struct iopt_config config = { .charge = IOPT_CHARGE_USER, .align = 1 };
 	struct engine_test *t = test->priv;
-	struct io_pagetable *iopt = test_space(t, &config);
+	struct io_pagetable *iopt = test_space(t, NULL);
 	struct soft_domain *d = test_domain(t, NULL), *e = test_domain(t, NULL);
 	struct test_file *file = test_file(t, 8);
 	unsigned long uaddr = user_mmap_file(t, file, PROT_READ | PROT_WRITE);
