@@ -167,6 +167,7 @@ static void zero_page(struct kunit *test)
 		KUNIT_ASSERT_EQ(test, 0,
 				get_user(value, (unsigned long __user *)
 						(ro + i * PAGE_SIZE)));
+		KUNIT_EXPECT_EQ(test, value, 0);
 	}
 	KUNIT_EXPECT_EQ(test, user_pfn(t, uaddr), page_to_pfn(ZERO_PAGE(0)));
 	KUNIT_ASSERT_EQ(test, 0, test_map(iopt, IOVA, uaddr, SZ_16K,
