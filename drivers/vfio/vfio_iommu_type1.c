@@ -14,8 +14,9 @@
  *
  * Locks: the container calls attach_group, detach_group and release with its
  * group lock held for writing, so that these exclude each other. Ioctls it calls
- * with no lock at all; type1->users is what keeps release from pulling the
- * container away under one of them. type1->lock guards the few facts that the
+ * with no lock at all but a reference; whoever drops the last one, release or an
+ * ioctl that took longer, takes the container apart, so that release waits for
+ * nobody's user memory. type1->lock guards the few facts that the
  * engine cannot know. It nests outside the engine's locks, is held for a few
  * instructions, and never while user memory is touched, pages are pinned or a
  * mapping changes. type1->devices_lock is held while devices are told of an
@@ -29,10 +30,11 @@
 #include <linux/io_pagetable.h>
 #include <linux/iommu.h>
 #include <linux/irqdomain.h>
+#include <linux/kref.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/overflow.h>
-#include <linux/rwsem.h>
+#include <linux/rcupdate.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <linux/vfio.h>
@@ -59,7 +61,8 @@ MODULE_PARM_DESC(dma_entry_limit,
  * @iopt: its I/O address space
  * @max_mappings: value of dma_entry_limit when the container was set up
  * @v2: mappings can only be unmapped whole; see type1_unmap_flags()
- * @users: held for reading by ioctls, for writing by the end of it all
+ * @refs: the container's, and one for each ioctl
+ * @rcu: keeps the memory for those who may not get a reference any more
  * @lock: see the fields below
  * @nr_emulated: attached groups of emulated devices, which have no domain
  * @nr_invalidating: calls under way that invalidate user addresses
@@ -73,7 +76,8 @@ struct type1 {
 	struct io_pagetable iopt;
 	unsigned int max_mappings;	/* never changes */
 	bool v2;			/* never changes */
-	struct rw_semaphore users;
+	struct kref refs;
+	struct rcu_head rcu;
 
 	struct mutex lock;		/* of what the engine cannot know */
 	unsigned int nr_emulated;	/* @lock */
@@ -409,8 +413,8 @@ out:
  *
  * The engine reports dirty pages run by run, in ascending order and without
  * locks. They are gathered here so that neighbours that share a word of the
- * bitmap reach it in one piece. Words that no run touches are not written: the
- * user has zeroed them.
+ * bitmap reach it in one piece. Words before the first and after the last run
+ * of a window are not written: the user has zeroed them.
  */
 struct type1_bitmap {
 	u64 __user *data;
@@ -732,34 +736,25 @@ static long type1_ioctl(void *iommu_data, unsigned int cmd, unsigned long arg)
 {
 	struct type1 *type1 = iommu_data;
 	void __user *uarg = (void __user *)arg;
-	long ret;
 
-	/*
-	 * The container asks this one under its group lock, and also before it
-	 * has set any interface up, with NULL.
-	 */
-	if (cmd == VFIO_CHECK_EXTENSION)
-		return type1_check_extension(type1, arg);
-
-	down_read(&type1->users);
 	switch (cmd) {
+	case VFIO_CHECK_EXTENSION:
+		/*
+		 * The container asks this under its group lock, and also
+		 * before it has set any interface up, with NULL.
+		 */
+		return type1_check_extension(type1, arg);
 	case VFIO_IOMMU_GET_INFO:
-		ret = type1_get_info(type1, uarg);
-		break;
+		return type1_get_info(type1, uarg);
 	case VFIO_IOMMU_MAP_DMA:
-		ret = type1_map_dma(type1, uarg);
-		break;
+		return type1_map_dma(type1, uarg);
 	case VFIO_IOMMU_UNMAP_DMA:
-		ret = type1_unmap_dma(type1, uarg);
-		break;
+		return type1_unmap_dma(type1, uarg);
 	case VFIO_IOMMU_DIRTY_PAGES:
-		ret = type1_dirty_pages(type1, uarg);
-		break;
+		return type1_dirty_pages(type1, uarg);
 	default:
-		ret = -ENOTTY;
+		return -ENOTTY;
 	}
-	up_read(&type1->users);
-	return ret;
 }
 
 /* Emulated devices */
@@ -866,7 +861,7 @@ static void *type1_open(unsigned long arg)
 	/* Nesting implies version 2. */
 	type1->v2 = arg != VFIO_TYPE1_IOMMU;
 	type1->max_mappings = config.max_mappings;
-	init_rwsem(&type1->users);
+	kref_init(&type1->refs);
 	mutex_init(&type1->lock);
 	mutex_init(&type1->devices_lock);
 	INIT_LIST_HEAD(&type1->devices);
@@ -880,16 +875,35 @@ static void *type1_open(unsigned long arg)
 	return type1;
 }
 
+static void type1_end(struct kref *refs)
+{
+	struct type1 *type1 = container_of(refs, struct type1, refs);
+
+	iopt_access_remove(&type1->access);
+	iopt_destroy(&type1->iopt);
+	kfree_rcu(type1, rcu);
+}
+
+static bool type1_get(void *iommu_data)
+{
+	struct type1 *type1 = iommu_data;
+
+	return kref_get_unless_zero(&type1->refs);
+}
+
+static void type1_put(void *iommu_data)
+{
+	struct type1 *type1 = iommu_data;
+
+	kref_put(&type1->refs, type1_end);
+}
+
 static void type1_release(void *iommu_data)
 {
 	struct type1 *type1 = iommu_data;
 
 	WARN_ON(!list_empty(&type1->devices));
-	down_write(&type1->users);
-	up_write(&type1->users);
-	iopt_access_remove(&type1->access);
-	iopt_destroy(&type1->iopt);
-	kfree(type1);
+	type1_put(type1);
 }
 
 static const struct vfio_iommu_driver_ops type1_ops = {
@@ -897,6 +911,8 @@ static const struct vfio_iommu_driver_ops type1_ops = {
 	.owner			= THIS_MODULE,
 	.open			= type1_open,
 	.release		= type1_release,
+	.get			= type1_get,
+	.put			= type1_put,
 	.ioctl			= type1_ioctl,
 	.attach_group		= type1_attach_group,
 	.detach_group		= type1_detach_group,
