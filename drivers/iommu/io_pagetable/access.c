@@ -100,12 +100,17 @@ static struct iopt_mapping *find_mapping(struct io_pagetable *iopt, u64 iova,
 static int find_page(struct umem *umem, unsigned long index, bool single,
 		     struct page **page)
 {
+	/*
+	 * Asked first: no single page is added to a umem that is pinned, so
+	 * that one which is not found below will not turn up later.
+	 */
+	bool pinned = umem_is_pinned(umem);
 	struct umem_iter iter;
 
 	/* Who takes a single page must give back that one, so it goes first. */
 	if (single && umem_find_single(umem, index, page))
 		return 0;
-	if (!umem_is_pinned(umem))
+	if (!pinned)
 		return -EAGAIN;
 	umem_iter_first(&iter, umem, index);
 	if (iter.extent->pfnmap)
@@ -180,7 +185,10 @@ static int hold_page(struct io_pagetable *iopt, u64 iova, size_t length,
 		ret = pin_page(umem, index, write, held);
 		if (ret) {
 			umem_put(umem);
-			return ret;
+			umem = NULL;
+			/* All of it got pinned meanwhile. */
+			if (ret != -EAGAIN)
+				return ret;
 		}
 		mutex_lock(&iopt->lock);
 	}

@@ -138,8 +138,11 @@ static int map_in_domain(struct iopt_domain *d, struct iopt_mapping *mapping,
  * Takes mappings out of one domain and has its IOTLB forget them: one range if
  * there is one mapping; for more, the whole domain, which costs the hardware
  * one command however they are scattered. Told that the flush is queued,
- * drivers leave the invalidation to us, as they do for the DMA API's flush
- * queues, and only collect page-table pages to be freed after it.
+ * drivers that would invalidate between disjoint ranges leave that to us, as
+ * they do for the DMA API's flush queues, and only collect page-table pages to
+ * be freed after it. (AMD's does not under a hypervisor that caches entries
+ * that are not present. It syncs as it goes, which clears "queued" again, and
+ * then the rest is synced here as for one mapping.)
  */
 static void unmap_in_domain(struct iopt_domain *d,
 			    struct iopt_mapping *mappings)
@@ -711,10 +714,22 @@ static int first_bus(struct device *dev, void *data)
 }
 
 /*
- * Moves a group from its own new domain to one that exists, if that takes it.
- * Domains that differ in coherency are kept apart, for the sake of the group
- * that could do better.
+ * Can a group move from one domain to the other without a change in either? A
+ * group that could be coherent is not put where nobody is. And of a domain that
+ * tasks are at work in no driver may change geometry or page sizes, as Intel's
+ * would for an IOMMU with fewer levels of page tables.
  */
+static bool alike(const struct iopt_domain *a, const struct iopt_domain *b)
+{
+	const struct iommu_domain *x = a->domain, *y = b->domain;
+
+	return a->coherent == b->coherent && x->ops == y->ops &&
+	       x->pgsize_bitmap == y->pgsize_bitmap &&
+	       x->geometry.aperture_start == y->geometry.aperture_start &&
+	       x->geometry.aperture_end == y->geometry.aperture_end;
+}
+
+/* Moves a group from its own new domain to one that exists, if that takes it. */
 static struct iopt_domain *join_domain(struct io_pagetable *iopt,
 				       struct iommu_group *group,
 				       struct iopt_domain *own)
@@ -724,8 +739,7 @@ static struct iopt_domain *join_domain(struct io_pagetable *iopt,
 	lockdep_assert_held(&iopt->attach_lock);
 	/* Only holders of the attach lock change the list. */
 	list_for_each_entry(d, &iopt->domains, node) {
-		if (!d->nr_attached || d->coherent != own->coherent ||
-		    d->domain->ops != own->domain->ops)
+		if (!d->nr_attached || !alike(d, own))
 			continue;
 		iommu_detach_group(own->domain, group);
 		if (!iommu_attach_group(d->domain, group))
@@ -777,6 +791,9 @@ static int attach_group(struct io_pagetable *iopt, struct iopt_attachment *att,
 		goto free_domain;
 	}
 	if (joined) {
+		/* Has one already, unless its other groups need none. */
+		if (sw_msi)
+			iommu_get_msi_cookie(joined->domain, msi_base);
 		joined->nr_attached++;
 		att->domain = joined;
 		kfree(own);

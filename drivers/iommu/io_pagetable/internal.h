@@ -26,6 +26,7 @@
 #include <linux/iommu.h>
 #include <linux/mm.h>
 #include <linux/refcount.h>
+#include <linux/sizes.h>
 #include <linux/spinlock.h>
 #include <linux/xarray.h>
 
@@ -62,7 +63,12 @@ struct umem_extent {
 	u64 pfnmap:1;
 };
 
-#define UMEM_EXTENT_MAX_PAGES	((1UL << 23) - 1)
+/*
+ * An extent does not go beyond a multiple of that many pages, so that whatever
+ * is done to an extent at a time takes bounded time, and no large page of an
+ * IOMMU (up to 1 GiB) is divided between two.
+ */
+#define UMEM_EXTENT_SPAN	(SZ_1G >> PAGE_SHIFT)
 
 /**
  * struct umem_chunk - extents beyond the first one of a umem

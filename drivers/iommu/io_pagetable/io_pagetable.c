@@ -7,8 +7,9 @@
  * taking one out needs no memory, which a maple tree could not promise. The
  * measurement behind that choice is in Documentation/driver-api/io_pagetable.rst.
  *
- * The tree's lock is held for steps that take no longer than a walk down the
- * tree. What takes long is done to mappings that are claimed:
+ * The tree's lock is held for steps in the tree and in lists, never while pages
+ * are faulted in or page tables walked. What takes long is done to mappings
+ * that are claimed:
  *
  *   MAP	enters a mapping as NEW, which reserves its IOVAs; pins its
  *		memory; brings it into the domains; makes it LIVE in the same
@@ -296,10 +297,25 @@ static int place_mapping(struct io_pagetable *iopt,
 	return ret;
 }
 
+/*
+ * What nobody has pinned can be mapped in any length, but not be tracked: no
+ * interface reads larger bitmaps.
+ */
+#define MAX_DIRTY_BITS	((u64)SZ_256M * BITS_PER_BYTE)
+
+static unsigned long *alloc_dirty(struct iopt_mapping *mapping)
+{
+	unsigned long npages = mapping_npages(mapping);
+
+	if (npages > MAX_DIRTY_BITS)
+		return NULL;
+	return kvcalloc(BITS_TO_LONGS(npages), sizeof(long),
+			GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+}
+
 static int start_dirty(struct iopt_mapping *mapping)
 {
-	mapping->dirty = kvcalloc(BITS_TO_LONGS(mapping_npages(mapping)),
-				  sizeof(long), GFP_KERNEL_ACCOUNT);
+	mapping->dirty = alloc_dirty(mapping);
 	return mapping->dirty ? 0 : -ENOMEM;
 }
 
@@ -765,7 +781,8 @@ EXPORT_SYMBOL_GPL(iopt_has_invalid_uaddr);
  *
  * Devices' own writes are not seen by any IOMMU driver of 6.1.
  *
- * Return: 0, -ENOMEM. Starting twice does nothing.
+ * Return: 0; -ENOMEM, also for a mapping that is too large to be tracked;
+ * -EINTR. Starting twice does nothing. After an error it is off.
  */
 int iopt_dirty_start(struct io_pagetable *iopt)
 {
@@ -779,7 +796,8 @@ int iopt_dirty_start(struct io_pagetable *iopt)
 		/* A NEW one looks for itself before it becomes LIVE. */
 		if (mapping->state == MAPPING_NEW || mapping->dirty)
 			continue;
-		ret = start_dirty(mapping);
+		ret = fatal_signal_pending(current) ? -EINTR :
+						      start_dirty(mapping);
 		if (ret)
 			break;
 		/* Whoever holds a page may be writing it. */
@@ -822,16 +840,18 @@ EXPORT_SYMBOL_GPL(iopt_dirty_stop);
  * @fn: receives each mapping of the range
  * @arg: for @fn
  *
- * A page that an in-kernel user still holds is reported again next time.
+ * A page that an in-kernel user still holds is reported again next time, and
+ * after an error everything is.
  *
  * Context: may sleep; @fn is called without locks.
- * Return: 0; -EINVAL if the range cuts a mapping, before @fn is called; -ENOMEM;
+ * Return: 0; -EINVAL if the range cuts a mapping; -ENOMEM;
  * -EINTR; or what @fn returned.
  */
 int iopt_dirty_read(struct io_pagetable *iopt, u64 start, u64 last,
 		    bool pins_only, iopt_dirty_fn fn, void *arg)
 {
 	struct iopt_mapping *mapping;
+	u64 first = start;
 	int ret = 0;
 
 	mutex_lock(&iopt->lock);
@@ -854,13 +874,17 @@ int iopt_dirty_read(struct io_pagetable *iopt, u64 start, u64 last,
 		}
 		if (mapping->start > last)
 			break;
+		/* It may have come since they were looked at. */
+		if (mapping->start < first || mapping->last > last) {
+			ret = -EINVAL;
+			break;
+		}
 		iova = mapping->start;
 		end = mapping->last;
 		npages = mapping_npages(mapping);
 		dirty = NULL;
 		if (pins_only && mapping->dirty) {
-			fresh = kvcalloc(BITS_TO_LONGS(npages), sizeof(long),
-					 GFP_KERNEL_ACCOUNT);
+			fresh = alloc_dirty(mapping);
 			if (!fresh) {
 				ret = -ENOMEM;
 				break;
@@ -878,6 +902,13 @@ int iopt_dirty_read(struct io_pagetable *iopt, u64 start, u64 last,
 		if (end >= last)
 			break;
 		start = end + 1;
+	}
+	/* What was read may be lost; better that too much is dirty. */
+	for (mapping = ret ? iopt_first_mapping(iopt, first) : NULL;
+	     mapping && mapping->start <= last;
+	     mapping = iopt_next_mapping(mapping)) {
+		if (mapping->dirty)
+			bitmap_set(mapping->dirty, 0, mapping_npages(mapping));
 	}
 	mutex_unlock(&iopt->lock);
 	return ret;

@@ -176,6 +176,13 @@ static void uncharge(struct umem_owner *owner, unsigned long npages)
 	}
 }
 
+static bool same_account(const struct umem_owner *a, const struct umem_owner *b)
+{
+	/* mm->pinned_vm shows what the user pays, so it has to be the same. */
+	return a->mm == b->mm &&
+	       (a->charge == IOPT_CHARGE_PROCESS || a->user == b->user);
+}
+
 /* How much of a range is not device memory, which is never charged. */
 static unsigned long count_chargeable(struct mm_struct *mm, unsigned long start,
 				      unsigned long npages)
@@ -273,11 +280,16 @@ static struct umem_extent *next_extent(struct umem_recorder *rec)
 static int record(struct umem_recorder *rec, unsigned long pfn,
 		  unsigned long npages, bool pfnmap)
 {
+	unsigned long room = UMEM_EXTENT_SPAN - pfn % UMEM_EXTENT_SPAN;
 	struct umem_extent *extent = rec->extent;
 
+	if (unlikely(npages > room)) {
+		int ret = record(rec, pfn, room, pfnmap);
+
+		return ret ?: record(rec, pfn + room, npages - room, pfnmap);
+	}
 	if (extent && extent->pfn + extent->npages == pfn &&
-	    extent->pfnmap == pfnmap &&
-	    npages <= UMEM_EXTENT_MAX_PAGES - extent->npages) {
+	    extent->pfnmap == pfnmap && room != UMEM_EXTENT_SPAN) {
 		extent->npages += npages;
 	} else {
 		extent = next_extent(rec);
@@ -304,7 +316,7 @@ static int record(struct umem_recorder *rec, unsigned long pfn,
 static unsigned long record_pages(struct umem_recorder *rec,
 				  struct page **pages, unsigned long npages)
 {
-	unsigned long done = 0;
+	unsigned long start = rec->index, done = 0;
 
 	while (done < npages) {
 		struct page *first = pages[done];
@@ -317,7 +329,8 @@ static unsigned long record_pages(struct umem_recorder *rec,
 			break;
 		done += run;
 	}
-	return done;
+	/* Of the last run, a part may be recorded even after an error. */
+	return rec->index - start;
 }
 
 /*
@@ -508,16 +521,20 @@ static long fault_in(struct mm_struct *mm, unsigned long uaddr,
 #define UMEM_FAULT_ROUNDS	32
 
 /*
- * Pins pages that pinning without faults did not find. Returns how many, 0 to
- * have it tried again, or an error.
+ * Pins pages as far as they are present; if the first one is not, brings them
+ * in. (hugetlb pages are brought in by the first attempt, unless user space is
+ * to be asked for them.) Returns how many are pinned, 0 to have it tried again,
+ * or an error.
  */
-static long fault_and_pin(struct umem *umem, struct mm_struct *mm,
-			  unsigned long uaddr, unsigned long npages,
-			  unsigned int round, struct page **pages)
+static long pin_or_fault(struct mm_struct *mm, unsigned long uaddr,
+			 unsigned long npages, bool writable,
+			 unsigned int round, struct page **pages)
 {
-	bool writable = umem_is_writable(umem);
 	long ret;
 
+	ret = pin_batch(mm, uaddr, npages, writable, FOLL_NOFAULT, pages);
+	if (ret && ret != -EFAULT)
+		return ret;
 	if (round < UMEM_FAULT_ROUNDS) {
 		ret = fault_in(mm, uaddr, npages, writable);
 		/*
@@ -544,10 +561,8 @@ static int record_range(struct umem_recorder *rec, struct mm_struct *mm,
 		unsigned long at = uaddr + (rec->index << PAGE_SHIFT);
 		long ret;
 
-		ret = pin_batch(mm, at, n, umem_is_writable(rec->umem),
-				FOLL_NOFAULT, pages);
-		if (ret <= 0)
-			ret = fault_and_pin(rec->umem, mm, at, n, round, pages);
+		ret = pin_or_fault(mm, at, n, umem_is_writable(rec->umem),
+				   round, pages);
 		if (ret > 0) {
 			recorded = record_pages(rec, pages, ret);
 			if (recorded < ret) {
@@ -670,6 +685,15 @@ static int umem_pin_locked(struct umem *umem)
 	/* Extents are visible before the bit: pairs with umem_is_pinned(). */
 	smp_mb__before_atomic();
 	set_bit(UMEM_PINNED, &umem->flags);
+
+	/* Nor need singles be paid for that came meanwhile, the last ones. */
+	if (READ_ONCE(umem->singles)) {
+		paid = 0;
+		spin_lock(&umem->lock);
+		swap(paid, umem->singles->charged);
+		spin_unlock(&umem->lock);
+		uncharge(owner, paid);
+	}
 	return 0;
 
 put_mm:
@@ -770,7 +794,7 @@ int umem_rebase(struct umem *umem, struct umem_owner *owner,
 		due = umem->charged;
 		if (umem->singles)
 			due += umem->singles->charged;
-		if (owner->mm == old->mm && owner->user == old->user)
+		if (same_account(owner, old))
 			due = 0;
 		if (due <= paid) {
 			umem->owner = owner;
@@ -797,8 +821,8 @@ int umem_rebase(struct umem *umem, struct umem_owner *owner,
  * Single pages, for in-kernel users of memory that no domain needs
  */
 
-static int pin_one(struct umem *umem, struct umem_source *src,
-		   unsigned long index, bool write, struct page **page)
+static int pin_one(struct umem_source *src, unsigned long index, bool write,
+		   struct page **page)
 {
 	unsigned long uaddr = src->uaddr + (index << PAGE_SHIFT);
 	struct mm_struct *mm = src->owner->mm;
@@ -808,9 +832,7 @@ static int pin_one(struct umem *umem, struct umem_source *src,
 	if (!mmget_not_zero(mm))
 		return -EFAULT;
 	for (round = 0; !ret; round++) {
-		ret = pin_batch(mm, uaddr, 1, write, FOLL_NOFAULT, page);
-		if (ret <= 0)
-			ret = fault_and_pin(umem, mm, uaddr, 1, round, page);
+		ret = pin_or_fault(mm, uaddr, 1, write, round, page);
 		if (fatal_signal_pending(current) && !ret)
 			ret = -EINTR;
 	}
@@ -836,7 +858,7 @@ int umem_pin_transient(struct umem *umem, unsigned long index, bool write,
 	struct umem_source src = umem_source(umem);
 	int ret;
 
-	ret = pin_one(umem, &src, index, write, page);
+	ret = pin_one(&src, index, write, page);
 	umem_owner_put(src.owner);
 	return ret;
 }
@@ -903,7 +925,8 @@ bool umem_find_single(struct umem *umem, unsigned long index,
  *
  * May sleep for as long as a fault takes; takes no lock meanwhile.
  *
- * Return: 0, -ENOMEM, -EFAULT or -EINTR.
+ * Return: 0, -ENOMEM, -EFAULT or -EINTR; -EAGAIN if the whole umem got pinned
+ * meanwhile.
  */
 int umem_pin_single(struct umem *umem, unsigned long index,
 		    struct page **page)
@@ -933,7 +956,7 @@ again:
 	if (ret)
 		goto put_owner;
 	/* The next user may write, and gets the same page. */
-	ret = pin_one(umem, &src, index, umem_is_writable(umem), &single->page);
+	ret = pin_one(&src, index, umem_is_writable(umem), &single->page);
 	if (ret)
 		goto uncharge;
 
@@ -947,7 +970,10 @@ again:
 		goto again;
 	}
 	found = use_single(umem, index, page);
-	if (!found) {
+	if (!found && umem_is_pinned(umem)) {
+		/* The page may be another one than the extents have. */
+		ret = -EAGAIN;
+	} else if (!found) {
 		*page = single->page;
 		ret = xa_err(xa_store(&singles->pages, index, single,
 				      GFP_ATOMIC));
