@@ -454,6 +454,54 @@ static void dirty(struct kunit *test)
 	iopt_dirty_stop(iopt);
 }
 
+struct pin_job {
+	struct io_pagetable *iopt;
+	struct page *page;
+	int ret;
+};
+
+static void do_pin(void *arg)
+{
+	struct pin_job *job = arg;
+
+	job->ret = iopt_access_pin(job->iopt, IOVA, 1, true, &job->page);
+}
+
+/*
+ * While a page is faulted in, its mapping may go and another one come. What the
+ * user gets is what is mapped when he gets it, or the driver writes to memory
+ * that was taken back from it.
+ */
+static void pin_looks_twice(struct kunit *test)
+{
+	struct engine_test *t = test->priv;
+	struct io_pagetable *iopt = test_space(t, NULL);
+	struct test_file *file = test_file(t, 1);
+	unsigned long mem = user_alloc(t, 1);
+	struct pin_job pin = { .iopt = iopt };
+	struct test_worker worker;
+
+	file->stall_index = 0;
+	KUNIT_ASSERT_EQ(test, 0,
+			test_map(iopt, IOVA,
+				 user_mmap_file(t, file, PROT_READ | PROT_WRITE),
+				 PAGE_SIZE, RW));
+	test_start(t, &worker, do_pin, &pin);
+	wait_for_completion(&file->reached);
+	KUNIT_EXPECT_EQ(test, PAGE_SIZE, test_unmap(t, iopt, IOVA, PAGE_SIZE));
+	KUNIT_EXPECT_EQ(test, 0, test_map(iopt, IOVA, mem, PAGE_SIZE, RW));
+	complete_all(&file->go);
+	test_join(&worker);
+	KUNIT_EXPECT_EQ(test, 0, pin.ret);
+	if (!pin.ret) {
+		KUNIT_EXPECT_EQ(test, page_to_pfn(pin.page), user_pfn(t, mem));
+		KUNIT_EXPECT_EQ(test, 1, test_pins(t));
+		KUNIT_EXPECT_EQ(test, 1, test_locked(t));
+		iopt_access_unpin(iopt, IOVA, 1);
+	}
+	expect_unpinned(t);
+}
+
 struct pinner {
 	struct io_pagetable *iopt;
 	struct engine_test *t;
@@ -536,6 +584,7 @@ static struct kunit_case access_cases[] = {
 	KUNIT_CASE(unmap_waits),
 	KUNIT_CASE(copies),
 	KUNIT_CASE(dirty),
+	KUNIT_CASE(pin_looks_twice),
 	KUNIT_CASE(pin_races),
 	{}
 };

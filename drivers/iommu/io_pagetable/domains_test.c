@@ -548,6 +548,14 @@ static void wait_at_gate(struct soft_domain *d, u64 iova, void *arg)
 	wait_for_completion(&gate->go);
 }
 
+static void kill_at_gate(struct soft_domain *d, u64 iova, void *arg)
+{
+	struct gate *gate = arg;
+
+	if (iova == gate->iova)
+		send_sig(SIGKILL, current, 1);
+}
+
 struct job {
 	struct io_pagetable *iopt;
 	struct soft_domain *d;
@@ -583,6 +591,41 @@ static void do_unmap(void *arg)
 
 	job->ret = iopt_unmap(job->iopt, job->iova,
 			      job->iova + job->length - 1, 0, &job->unmapped);
+}
+
+static void do_map_killable(void *arg)
+{
+	test_allow_kill();
+	do_map(arg);
+}
+
+/*
+ * A process that is killed while its MAP fills the second domain waits for no
+ * more than a few extents, and leaves nothing in the first one either.
+ */
+static void killed_in_domain(struct kunit *test)
+{
+	struct engine_test *t = test->priv;
+	struct io_pagetable *iopt = test_space(t, NULL);
+	struct soft_domain *d = test_domain(t, NULL), *e = test_domain(t, NULL);
+	unsigned long mem = user_alloc_scattered(t, 400);
+	struct job map = { .iopt = iopt, .iova = IOVA, .uaddr = mem,
+			   .length = 400 * PAGE_SIZE };
+	struct test_worker mapper;
+	struct gate gate;
+
+	KUNIT_ASSERT_EQ(test, 0, test_attach(iopt, d));
+	KUNIT_ASSERT_EQ(test, 0, test_attach(iopt, e));
+	gate_init(&gate, IOVA + 10 * PAGE_SIZE);
+	e->on_map_arg = &gate;
+	e->on_map = kill_at_gate;
+	test_start(t, &mapper, do_map_killable, &map);
+	test_join(&mapper);
+	KUNIT_EXPECT_EQ(test, -EINTR, map.ret);
+	KUNIT_EXPECT_LT(test, atomic_read(&e->nr_map), 200);
+	KUNIT_EXPECT_EQ(test, 0, atomic_long_read(&d->nr_mapped));
+	KUNIT_EXPECT_EQ(test, 0, atomic_long_read(&e->nr_mapped));
+	expect_unpinned(t);
 }
 
 /*
@@ -782,6 +825,7 @@ static struct kunit_case domains_cases[] = {
 	KUNIT_CASE(replay_races),
 	KUNIT_CASE(replay_blocks_one),
 	KUNIT_CASE(detach_meets_map),
+	KUNIT_CASE(killed_in_domain),
 	KUNIT_CASE(stalled_fault),
 	KUNIT_CASE(attach_meets_failed),
 	{}

@@ -16,6 +16,7 @@
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/kthread.h>
+#include <linux/memory_hotplug.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
 #include <linux/sched/mm.h>
@@ -127,9 +128,10 @@ static void soft_forget(struct soft_domain *d, u64 start, u64 last)
 				   SOFT_STALE)) {
 		phys_addr_t phys = (phys_addr_t)(xa_to_value(entry) >>
 						 SOFT_PROT_BITS) << lg2;
+		struct page *page = pfn_to_online_page(PHYS_PFN(phys));
 
-		if (pfn_valid(PHYS_PFN(phys)) &&
-		    !page_maybe_dma_pinned(pfn_to_page(PHYS_PFN(phys))))
+		/* Device memory is not pinned. */
+		if (page && !PageReserved(page) && !page_maybe_dma_pinned(page))
 			soft_broke(d, "unpinned before the IOTLB forgot it");
 		xa_erase(&d->pages, index);
 	}

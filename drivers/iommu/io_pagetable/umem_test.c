@@ -268,6 +268,12 @@ static void device_memory(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 16 * PAGE_SIZE,
 			test_unmap(t, iopt, IOVA, 16 * PAGE_SIZE));
 	expect_unpinned(t);
+	/* Nor does it where nothing is short. */
+	test_set_memlock(ULONG_MAX);
+	KUNIT_EXPECT_EQ(test, 0, test_map(iopt, IOVA, mem, 16 * PAGE_SIZE, RW));
+	KUNIT_EXPECT_EQ(test, 8, test_locked(t));
+	test_unmap(t, iopt, IOVA, 16 * PAGE_SIZE);
+	expect_unpinned(t);
 
 	/* All of it device memory: free of charge with a limit of nothing. */
 	test_set_memlock(0);
@@ -287,6 +293,47 @@ static void device_memory(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0,
 			test_map(iopt, SZ_1G, mem + 4 * PAGE_SIZE, PAGE_SIZE,
 				 IOMMU_READ));
+}
+
+/*
+ * Device memory that happens to follow ordinary memory is not part of it: as
+ * one extent both would be unpinned, or neither.
+ */
+static void device_memory_adjacent(struct kunit *test)
+{
+	struct engine_test *t = test->priv;
+	struct io_pagetable *iopt = test_space(t, NULL);
+	struct soft_domain *d = test_domain(t, NULL);
+	struct test_file *ram = test_file(t, 2), *bar = test_file(t, 1);
+	struct page *pages = alloc_pages(GFP_KERNEL | __GFP_ZERO, 1);
+	unsigned long uaddr;
+	phys_addr_t phys;
+	int prot;
+
+	KUNIT_ASSERT_NOT_NULL(test, pages);
+	split_page(pages, 1);
+	__free_page(ram->pages[0]);
+	ram->pages[0] = pages;
+	__free_page(bar->pages[0]);
+	bar->pages[0] = pages + 1;
+	SetPageReserved(bar->pages[0]);
+	bar->pfn = page_to_pfn(bar->pages[0]);
+	uaddr = user_mmap_file(t, ram, PROT_READ | PROT_WRITE);
+	KUNIT_EXPECT_EQ(test, 0, vm_munmap(uaddr + PAGE_SIZE, PAGE_SIZE));
+	KUNIT_EXPECT_EQ(test, uaddr + PAGE_SIZE,
+			user_mmap_file(t, bar, PROT_READ | PROT_WRITE));
+
+	KUNIT_EXPECT_EQ(test, 0, test_attach(iopt, d));
+	KUNIT_EXPECT_EQ(test, 0, test_map(iopt, IOVA, uaddr, 2 * PAGE_SIZE,
+					  RW));
+	KUNIT_EXPECT_EQ(test, 1, test_pins(t));
+	KUNIT_EXPECT_EQ(test, 1, test_locked(t));
+	KUNIT_EXPECT_TRUE(test, soft_lookup(d, IOVA + PAGE_SIZE, &phys, &prot));
+	KUNIT_EXPECT_EQ(test, phys, page_to_phys(bar->pages[0]));
+	test_unmap(t, iopt, IOVA, 2 * PAGE_SIZE);
+	expect_unpinned(t);
+	KUNIT_EXPECT_EQ(test, 0, vm_munmap(uaddr, 2 * PAGE_SIZE));
+	ClearPageReserved(bar->pages[0]);
 }
 
 /*
@@ -524,6 +571,7 @@ static struct kunit_case umem_cases[] = {
 	KUNIT_CASE(zero_page),
 	KUNIT_CASE(holes),
 	KUNIT_CASE(device_memory),
+	KUNIT_CASE(device_memory_adjacent),
 	KUNIT_CASE(charges),
 	KUNIT_CASE(charge_nobody),
 	KUNIT_CASE(copy_pins_once),
