@@ -196,7 +196,8 @@ void iopt_dirty_stop(struct io_pagetable *iopt);
  *
  * Called without locks, so that it may copy to user memory.
  */
-typedef int (*iopt_dirty_fn)(void *arg, u64 iova, unsigned long npages, const unsigned long *bitmap);
+typedef int (*iopt_dirty_fn)(void *arg, u64 iova, unsigned long npages,
+			     const unsigned long *bitmap);
 
 int iopt_dirty_read(struct io_pagetable *iopt, u64 start, u64 last,
 		    bool pins_only, iopt_dirty_fn fn, void *arg);

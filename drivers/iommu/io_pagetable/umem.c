@@ -424,7 +424,7 @@ static int follow_pfn_locked(struct mm_struct *mm, unsigned long uaddr,
 			     bool writable, unsigned long *pfn)
 {
 	bool unlocked = false;
-	spinlock_t *ptl;
+	spinlock_t *ptl;	/* of the page-table page, when ptep is set */
 	pte_t *ptep;
 	int ret;
 
@@ -441,6 +441,8 @@ static int follow_pfn_locked(struct mm_struct *mm, unsigned long uaddr,
 		if (ret)
 			return -EFAULT;
 	}
+	/* follow_pte() took it, but does not say so in its declaration. */
+	__acquire(ptl);
 	if (writable && !pte_write(*ptep))
 		ret = -EFAULT;
 	*pfn = pte_pfn(*ptep);
