@@ -21,7 +21,7 @@ image-stock := $(O)/stock/kernel.cpio
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .PHONY: help run check check-lint series check-series test shell tree kernel kernel-debug stock-kernel
-.PHONY: images deps clean FORCE
+.PHONY: images bench deps clean FORCE
 
 help:
 	@cat $(S)/help.txt
@@ -37,6 +37,9 @@ test: $(image-$(K))
 
 shell: $(O)/kernel.cpio
 	@$(S)/boot --out $(O) --lane $(L) --job shell
+
+bench: $(image-stock) $(image-plain)
+	@$(S)/bench $(O)
 
 check-lint: $(O)/tree.stamp
 	@$(S)/lint $(O)

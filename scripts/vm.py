@@ -54,6 +54,7 @@ def command_line(lane, kernel, initrd, job, kernel_args, serial):
                '-m', lane['memory'], '-smp', str(lane['smp'])]
     for device in lane['devices']:
         command += ['-device', device]
+    command += lane.get('qemu_args', [])
     # Built-in suites run at boot, and only if asked for: the harness's own tests do without.
     kunit = 'kunit.enable=1' if 'kunit' in job else ''
     append = ' '.join([KERNEL_ARGS, lane['kernel_args'], kernel_args, kunit, '--', *job])
