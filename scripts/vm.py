@@ -86,8 +86,11 @@ class Tail(threading.Thread):
                 self.done.wait(0.05)
 
 
-def run(lane, kernel, initrd, job, folder, timeout, kernel_args='', show=False):
-    """Boot once. Returns what the host saw of QEMU, for the verdict."""
+def run(lane, kernel, initrd, job, folder, timeout, kernel_args='', show=False, boot_timeout=None):
+    """Boot once. Returns what the host saw of QEMU, for the verdict.
+
+    A guest that has said nothing on its second port by `boot_timeout` seconds has not reached PID 1.
+    """
     os.makedirs(folder, exist_ok=True)
     console, ktap = os.path.join(folder, 'console.log'), os.path.join(folder, 'ktap.log')
     for path in (console, ktap):
@@ -107,12 +110,16 @@ def run(lane, kernel, initrd, job, folder, timeout, kernel_args='', show=False):
     if tail:
         tail.start()
 
-    def give_up():
-        facts['timeout'] = timeout
-        qemu.kill()
+    def give_up(seconds, only_silent):
+        if not (only_silent and os.path.getsize(ktap)):
+            facts['timeout'] = seconds
+            qemu.kill()
 
-    limit = threading.Timer(timeout, give_up)
-    limit.start()
+    limits = [threading.Timer(timeout, give_up, (timeout, False))]
+    if boot_timeout and boot_timeout < timeout:
+        limits.append(threading.Timer(boot_timeout, give_up, (boot_timeout, True)))
+    for limit in limits:
+        limit.start()
     try:
         qemu.stdin.write('{"execute": "qmp_capabilities"}\n')
         qemu.stdin.flush()
@@ -124,7 +131,8 @@ def run(lane, kernel, initrd, job, folder, timeout, kernel_args='', show=False):
         pass
     finally:
         facts['status'] = qemu.wait()
-        limit.cancel()
+        for limit in limits:
+            limit.cancel()
         if tail:
             tail.done.set()
             tail.join()
@@ -134,6 +142,20 @@ def run(lane, kernel, initrd, job, folder, timeout, kernel_args='', show=False):
     with open(os.path.join(folder, 'facts.json'), 'w') as out:
         json.dump(facts, out)
     return facts
+
+
+def stuck_in_calibration(folder, facts):
+    """Did the guest hang where an emulated machine on a busy host does now and then?
+
+    6.1 calibrates the local APIC timer against the PM timer. If the host did not
+    run the emulated processor meanwhile, they disagree ("APIC calibration not
+    consistent"), and 6.1 then waits for timer interrupts that may never come.
+    Nothing else has run by then.
+    """
+    if not facts['timeout'] or os.path.getsize(os.path.join(folder, 'ktap.log')):
+        return False
+    with open(os.path.join(folder, 'console.log'), errors='replace') as text:
+        return 'APIC calibration' in ''.join(text.readlines()[-5:])
 
 
 def our_suites():
