@@ -585,6 +585,14 @@ static int record_range(struct umem_recorder *rec, struct mm_struct *mm,
 	return 0;
 }
 
+static void unpin_extent(const struct umem_extent *extent, bool dirty)
+{
+	/* Device memory need not even have a struct page. */
+	if (!extent->pfnmap)
+		unpin_user_page_range_dirty_lock(pfn_to_page(extent->pfn),
+						 extent->npages, dirty);
+}
+
 static void drop_extents(struct umem *umem)
 {
 	bool dirty = umem_is_writable(umem);
@@ -596,12 +604,7 @@ static void drop_extents(struct umem *umem)
 		return;
 	for (;;) {
 		for (; left; left--, extent++) {
-			struct page *page = pfn_to_page(extent->pfn);
-
-			if (!extent->pfnmap)
-				unpin_user_page_range_dirty_lock(page,
-								 extent->npages,
-								 dirty);
+			unpin_extent(extent, dirty);
 			cond_resched();
 		}
 		if (!chunk)
