@@ -97,6 +97,16 @@ static int prepare_result(struct iova_ranges *dst, u32 nr)
 	return 0;
 }
 
+/* The same for an operation on two sets, none of which needs more than both. */
+static int prepare_result_of(struct iova_ranges *dst,
+			     const struct iova_ranges *a,
+			     const struct iova_ranges *b)
+{
+	if (WARN_ON_ONCE(dst == a || dst == b))
+		return -EINVAL;
+	return prepare_result(dst, a->nr + b->nr);
+}
+
 /* Index of the first range that ends at or after @iova, set->nr if none does */
 static u32 first_reaching(const struct iova_ranges *set, u64 iova)
 {
@@ -424,9 +434,7 @@ int iova_ranges_union(struct iova_ranges *dst, const struct iova_ranges *a,
 	u32 nr = 0;
 	int rc;
 
-	if (WARN_ON_ONCE(dst == a || dst == b))
-		return -EINVAL;
-	rc = prepare_result(dst, a->nr + b->nr);
+	rc = prepare_result_of(dst, a, b);
 	if (rc)
 		return rc;
 
@@ -460,9 +468,7 @@ int iova_ranges_subtract(struct iova_ranges *dst, const struct iova_ranges *a,
 	u32 nr = 0;
 	int rc;
 
-	if (WARN_ON_ONCE(dst == a || dst == b))
-		return -EINVAL;
-	rc = prepare_result(dst, a->nr + b->nr);
+	rc = prepare_result_of(dst, a, b);
 	if (rc)
 		return rc;
 
@@ -517,9 +523,7 @@ int iova_ranges_intersect(struct iova_ranges *dst, const struct iova_ranges *a,
 	u32 nr = 0;
 	int rc;
 
-	if (WARN_ON_ONCE(dst == a || dst == b))
-		return -EINVAL;
-	rc = prepare_result(dst, a->nr + b->nr);
+	rc = prepare_result_of(dst, a, b);
 	if (rc)
 		return rc;
 

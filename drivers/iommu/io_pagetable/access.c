@@ -86,7 +86,7 @@ static struct iopt_mapping *find_mapping(struct io_pagetable *iopt, u64 iova,
 			return ERR_PTR(-EINVAL);
 		if (mapping->state == MAPPING_LIVE)
 			break;
-		if (iopt_wait_claims(iopt, true))
+		if (iopt_wait_claims(iopt))
 			return ERR_PTR(-EINTR);
 	}
 	if (!(mapping->prot & (write ? IOMMU_WRITE : IOMMU_READ)))

@@ -468,7 +468,7 @@ static int replay(struct io_pagetable *iopt, struct iopt_domain *d)
 	mutex_lock(&iopt->lock);
 	while ((mapping = iopt_first_mapping(iopt, start))) {
 		if (mapping->state == MAPPING_BUSY) {
-			ret = iopt_wait_claims(iopt, true);
+			ret = iopt_wait_claims(iopt);
 			if (ret)
 				break;
 			continue;
@@ -504,7 +504,7 @@ static int pin_all(struct io_pagetable *iopt)
 	while ((mapping = iopt_first_mapping(iopt, start))) {
 		/* It may be about to be unpinned: see unpin_unused(). */
 		if (mapping->state == MAPPING_BUSY) {
-			ret = iopt_wait_claims(iopt, true);
+			ret = iopt_wait_claims(iopt);
 			if (ret)
 				break;
 			continue;

@@ -185,10 +185,9 @@ static inline unsigned long mapping_npages(const struct iopt_mapping *mapping)
 /* io_pagetable.c */
 struct iopt_mapping *iopt_first_mapping(struct io_pagetable *iopt, u64 start);
 struct iopt_mapping *iopt_next_mapping(struct iopt_mapping *mapping);
-struct iopt_mapping *iopt_first_live(struct io_pagetable *iopt, u64 start,
-				     bool killable);
+struct iopt_mapping *iopt_first_live(struct io_pagetable *iopt, u64 start);
 void iopt_wake_claims(struct io_pagetable *iopt);
-int iopt_wait_claims(struct io_pagetable *iopt, bool killable);
+int iopt_wait_claims(struct io_pagetable *iopt);
 void iopt_release_claim(struct io_pagetable *iopt,
 			struct iopt_mapping *mapping);
 bool iopt_must_pin(struct io_pagetable *iopt);

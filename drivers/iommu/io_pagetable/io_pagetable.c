@@ -140,20 +140,18 @@ void iopt_wake_claims(struct io_pagetable *iopt)
 /**
  * iopt_wait_claims - wait until some claim ends
  * @iopt: the space, locked; the lock is dropped and taken again
- * @killable: a fatal signal ends the wait
  *
- * Return: 0, -EINTR. Whatever the caller knew of the space may have changed.
+ * Return: 0; -EINTR for a fatal signal. Whatever the caller knew of the space may have changed.
  */
-int iopt_wait_claims(struct io_pagetable *iopt, bool killable)
+int iopt_wait_claims(struct io_pagetable *iopt)
 {
 	DEFINE_WAIT(wait);
 	int ret = 0;
 
 	lockdep_assert_held(&iopt->lock);
-	prepare_to_wait(&iopt->claims, &wait,
-			killable ? TASK_KILLABLE : TASK_UNINTERRUPTIBLE);
+	prepare_to_wait(&iopt->claims, &wait, TASK_KILLABLE);
 	mutex_unlock(&iopt->lock);
-	if (killable && fatal_signal_pending(current))
+	if (fatal_signal_pending(current))
 		ret = -EINTR;
 	else
 		schedule();
@@ -178,14 +176,12 @@ void iopt_release_claim(struct io_pagetable *iopt, struct iopt_mapping *mapping)
  * iopt_first_live - find a mapping that can be used or claimed
  * @iopt: the space, locked; the lock may be dropped meanwhile
  * @start: an IOVA
- * @killable: a fatal signal ends the wait for other claims
  *
  * Return: the lowest live mapping that does not end before @start, after other
  * people's claims on it have ended; %NULL if there is none; an error pointer
  * with -EINTR.
  */
-struct iopt_mapping *iopt_first_live(struct io_pagetable *iopt, u64 start,
-				     bool killable)
+struct iopt_mapping *iopt_first_live(struct io_pagetable *iopt, u64 start)
 {
 	struct iopt_mapping *mapping;
 
@@ -194,7 +190,7 @@ again:
 	while (mapping && mapping->state == MAPPING_NEW)
 		mapping = iopt_next_mapping(mapping);
 	if (mapping && mapping->state != MAPPING_LIVE) {
-		if (iopt_wait_claims(iopt, killable))
+		if (iopt_wait_claims(iopt))
 			return ERR_PTR(-EINTR);
 		goto again;
 	}
@@ -501,7 +497,7 @@ int iopt_copy(struct io_pagetable *dst, struct io_pagetable *src, u64 *dst_iova,
 		return -ENOMEM;
 
 	mutex_lock(&src->lock);
-	source = iopt_first_live(src, src_iova, true);
+	source = iopt_first_live(src, src_iova);
 	if (IS_ERR(source)) {
 		ret = PTR_ERR(source);
 	} else if (!source || source->start > src_iova ||
@@ -558,7 +554,7 @@ again:
 		if (mapping->state == MAPPING_NEW)
 			continue;
 		if (mapping->state != MAPPING_LIVE) {
-			if (iopt_wait_claims(iopt, true))
+			if (iopt_wait_claims(iopt))
 				return -EINTR;
 			goto again;
 		}
@@ -717,7 +713,7 @@ int iopt_update_uaddr(struct io_pagetable *iopt, u64 iova, u64 length,
 		return -ENOMEM;
 
 	mutex_lock(&iopt->lock);
-	mapping = iopt_first_live(iopt, iova, true);
+	mapping = iopt_first_live(iopt, iova);
 	if (IS_ERR(mapping))
 		ret = PTR_ERR(mapping);
 	else if (!mapping || mapping->start > iova)
@@ -867,7 +863,7 @@ int iopt_dirty_read(struct io_pagetable *iopt, u64 start, u64 last,
 		unsigned long npages, *dirty, *fresh = NULL;
 		u64 iova, end;
 
-		mapping = iopt_first_live(iopt, start, true);
+		mapping = iopt_first_live(iopt, start);
 		if (IS_ERR_OR_NULL(mapping)) {
 			ret = PTR_ERR_OR_ZERO(mapping);
 			break;
