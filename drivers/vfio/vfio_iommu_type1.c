@@ -871,7 +871,9 @@ static void *type1_open(unsigned long arg)
 		kfree(type1);
 		return ERR_PTR(ret);
 	}
-	iopt_access_add(&type1->iopt, &type1->access, &type1_access_ops);
+	/* Nothing is mapped that could be in the way. */
+	WARN_ON(iopt_access_add(&type1->iopt, &type1->access, &type1_access_ops,
+				1));
 	return type1;
 }
 

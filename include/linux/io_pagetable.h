@@ -11,6 +11,7 @@
 #ifndef __LINUX_IO_PAGETABLE_H
 #define __LINUX_IO_PAGETABLE_H
 
+#include <linux/bits.h>
 #include <linux/iova_ranges.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
@@ -18,6 +19,8 @@
 #include <linux/types.h>
 #include <linux/wait.h>
 
+struct file;
+struct io_pagetable;
 struct iommu_domain;
 struct iommu_group;
 struct iopt_access;
@@ -45,6 +48,8 @@ enum iopt_charge {
  * @small_pages: never hand a domain more than one page at a time, so that it
  *		 uses its smallest pages
  * @nesting: make domains that can be the outer stage of nested translation
+ * @usable_changed: the usable ranges are others than before; %NULL, or called
+ *		    with @iopt locked: it may not sleep for long, nor call back
  */
 struct iopt_config {
 	enum iopt_charge charge;
@@ -52,6 +57,7 @@ struct iopt_config {
 	unsigned long align;
 	bool small_pages;
 	bool nesting;
+	void (*usable_changed)(struct io_pagetable *iopt);
 };
 
 /**
@@ -63,7 +69,8 @@ struct iopt_config {
  */
 struct io_pagetable {
 	/* private: */
-	struct iopt_config config;
+	struct iopt_config config;	/* small_pages changes: @lock */
+	u32 id;				/* for those who read traces */
 
 	/*
 	 * Serialises attach and detach of groups, and with them everything
@@ -72,7 +79,7 @@ struct io_pagetable {
 	struct mutex attach_lock;
 	/* Holds @accesses still while their unmap callbacks run. */
 	struct mutex access_lock;
-	struct list_head accesses;	/* @access_lock */
+	struct list_head accesses;	/* @access_lock and @lock; read: either */
 
 	/*
 	 * Guards everything below, and the fields of every mapping that no
@@ -86,6 +93,7 @@ struct io_pagetable {
 	struct list_head groups;
 	unsigned int nr_attaching;	/* attaches under way: MAP must pin */
 	struct iova_ranges usable;
+	struct iova_ranges allowed;	/* for automatic choice; empty: @usable */
 	struct iova_ranges spare;	/* where the next @usable is built */
 	u64 max_reserved;		/* ranges the above have room for */
 	unsigned long align;
@@ -101,13 +109,17 @@ void iopt_destroy(struct io_pagetable *iopt);
 
 /* Mappings */
 #define IOPT_MAP_AUTO_IOVA	BIT(0)
+#define IOPT_MAP_USABLE_FIRST	BIT(1)
 
 int iopt_map_user(struct io_pagetable *iopt, u64 *iova, unsigned long uaddr,
 		  u64 length, int prot, unsigned int flags);
+int iopt_map_file(struct io_pagetable *iopt, u64 *iova, struct file *file,
+		  u64 start, u64 length, int prot, unsigned int flags);
 int iopt_copy(struct io_pagetable *dst, struct io_pagetable *src, u64 *dst_iova,
 	      u64 src_iova, u64 length, int prot, unsigned int flags);
 
 #define IOPT_UNMAP_WHOLE_FIRST	BIT(0)
+#define IOPT_UNMAP_BUSY		BIT(1)
 
 int iopt_unmap(struct io_pagetable *iopt, u64 start, u64 last,
 	       unsigned int flags, u64 *unmapped);
@@ -117,9 +129,18 @@ int iopt_invalidate_uaddr(struct io_pagetable *iopt, u64 start, u64 last,
 int iopt_update_uaddr(struct io_pagetable *iopt, u64 iova, u64 length,
 		      unsigned long uaddr);
 bool iopt_has_invalid_uaddr(struct io_pagetable *iopt);
+int iopt_change_process(struct io_pagetable **iopts, unsigned int nr);
+
+/* Which IOVAs, which pages */
+int iopt_set_allowed(struct io_pagetable *iopt, struct iova_ranges *allowed);
+int iopt_reserve(struct io_pagetable *iopt, u64 start, u64 last);
+int iopt_set_small_pages(struct io_pagetable *iopt, bool small);
+bool iopt_get_small_pages(struct io_pagetable *iopt);
 
 /* Groups and domains */
 int iopt_attach_group(struct io_pagetable *iopt, struct iommu_group *group);
+int iopt_attach_group_to(struct io_pagetable *iopt, struct iommu_group *group,
+			 struct iommu_domain *domain);
 void iopt_detach_group(struct io_pagetable *iopt, struct iommu_group *group);
 struct iommu_domain *iopt_group_domain(struct io_pagetable *iopt,
 				       struct iommu_group *group);
@@ -136,6 +157,7 @@ void iopt_domain_remove(struct io_pagetable *iopt, struct iommu_domain *domain);
  * @aperture_last: last such IOVA, inclusive
  * @pgsize_bitmap: page sizes common to all domains, all ones without a domain
  * @nr_mappings: mappings that exist
+ * @align: bytes to which IOVA, length and user address must be aligned
  */
 struct iopt_info {
 	bool has_domain;
@@ -145,9 +167,26 @@ struct iopt_info {
 	u64 aperture_last;
 	unsigned long pgsize_bitmap;
 	u64 nr_mappings;
+	unsigned long align;
+};
+
+/**
+ * struct iopt_usage - what a space holds
+ * @nr_mappings: mappings that exist
+ * @bytes_mapped: bytes of IOVA that they cover
+ * @bytes_pinned: bytes of pinned memory behind them, device memory not counted;
+ *		  what two mappings share counts for both
+ * @nr_domains: domains that they are in
+ */
+struct iopt_usage {
+	u64 nr_mappings;
+	u64 bytes_mapped;
+	u64 bytes_pinned;
+	unsigned int nr_domains;
 };
 
 void iopt_get_info(struct io_pagetable *iopt, struct iopt_info *info);
+void iopt_get_usage(struct io_pagetable *iopt, struct iopt_usage *usage);
 int iopt_get_usable(struct io_pagetable *iopt, struct iova_ranges *usable);
 
 /* In-kernel users of mapped memory */
@@ -155,7 +194,8 @@ int iopt_get_usable(struct io_pagetable *iopt, struct iova_ranges *usable);
  * struct iopt_access_ops - what the engine asks of an in-kernel user
  * @unmap: [@iova, @last] is about to be unmapped; unpin whatever is pinned
  *	   inside before returning. May sleep; runs without the page table's
- *	   own lock, so that it may call iopt_access_unpin().
+ *	   own lock, so that it may call iopt_access_unpin(). %NULL if the
+ *	   user only copies.
  */
 struct iopt_access_ops {
 	void (*unmap)(struct iopt_access *access, u64 iova, u64 last);
@@ -170,11 +210,12 @@ struct iopt_access {
 	const struct iopt_access_ops *ops;
 	struct io_pagetable *iopt;
 	/* private: */
-	struct list_head node;		/* iopt->access_lock */
+	unsigned long align;
+	struct list_head node;		/* as iopt->accesses */
 };
 
-void iopt_access_add(struct io_pagetable *iopt, struct iopt_access *access,
-		     const struct iopt_access_ops *ops);
+int iopt_access_add(struct io_pagetable *iopt, struct iopt_access *access,
+		    const struct iopt_access_ops *ops, unsigned long align);
 void iopt_access_remove(struct iopt_access *access);
 int iopt_access_pin(struct io_pagetable *iopt, u64 iova, unsigned long npages,
 		    bool write, struct page **pages);
@@ -201,5 +242,12 @@ typedef int (*iopt_dirty_fn)(void *arg, u64 iova, unsigned long npages,
 
 int iopt_dirty_read(struct io_pagetable *iopt, u64 start, u64 last,
 		    bool pins_only, iopt_dirty_fn fn, void *arg);
+
+#if IS_ENABLED(CONFIG_IOMMUFD_TEST) || \
+	IS_ENABLED(CONFIG_IO_PAGETABLE_KUNIT_TEST)
+/* For tests */
+extern bool (*iopt_test_should_fail)(void);
+void iopt_test_limit_batch(unsigned int npages);
+#endif
 
 #endif /* __LINUX_IO_PAGETABLE_H */

@@ -29,14 +29,15 @@
  * @access: the user
  * @ops: its callbacks
  */
-void iopt_access_add(struct io_pagetable *iopt, struct iopt_access *access,
-		     const struct iopt_access_ops *ops)
+int iopt_access_add(struct io_pagetable *iopt, struct iopt_access *access,
+		    const struct iopt_access_ops *ops, unsigned long align)
 {
 	access->iopt = iopt;
 	access->ops = ops;
 	mutex_lock(&iopt->access_lock);
 	list_add_tail(&access->node, &iopt->accesses);
 	mutex_unlock(&iopt->access_lock);
+	return 0;
 }
 EXPORT_SYMBOL_GPL(iopt_access_add);
 

@@ -52,7 +52,8 @@ static void holder_add(struct engine_test *t, struct io_pagetable *iopt,
 {
 	*holder = (struct holder) { .t = t };
 	init_completion(&holder->told);
-	iopt_access_add(iopt, &holder->access, &holder_ops);
+	KUNIT_ASSERT_EQ(t->test, 0, iopt_access_add(iopt, &holder->access,
+						    &holder_ops, 1));
 }
 
 /* Memory that a domain pins anyway is found in its extents, and not paid twice. */

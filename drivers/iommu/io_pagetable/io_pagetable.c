@@ -35,6 +35,7 @@
 #include "internal.h"
 
 static struct kmem_cache *mapping_cache;
+static atomic_t last_id = ATOMIC_INIT(0);
 
 /*
  * The tree
@@ -911,6 +912,67 @@ int iopt_dirty_read(struct io_pagetable *iopt, u64 start, u64 last,
 }
 EXPORT_SYMBOL_GPL(iopt_dirty_read);
 
+int iopt_map_file(struct io_pagetable *iopt, u64 *iova, struct file *file,
+		  u64 start, u64 length, int prot, unsigned int flags)
+{
+	return -EOPNOTSUPP;
+}
+EXPORT_SYMBOL_GPL(iopt_map_file);
+
+int iopt_change_process(struct io_pagetable **iopts, unsigned int nr)
+{
+	return -EOPNOTSUPP;
+}
+EXPORT_SYMBOL_GPL(iopt_change_process);
+
+int iopt_set_allowed(struct io_pagetable *iopt, struct iova_ranges *allowed)
+{
+	return -EOPNOTSUPP;
+}
+EXPORT_SYMBOL_GPL(iopt_set_allowed);
+
+int iopt_reserve(struct io_pagetable *iopt, u64 start, u64 last)
+{
+	return -EOPNOTSUPP;
+}
+EXPORT_SYMBOL_GPL(iopt_reserve);
+
+int iopt_set_small_pages(struct io_pagetable *iopt, bool small)
+{
+	return -EOPNOTSUPP;
+}
+EXPORT_SYMBOL_GPL(iopt_set_small_pages);
+
+bool iopt_get_small_pages(struct io_pagetable *iopt)
+{
+	return false;
+}
+EXPORT_SYMBOL_GPL(iopt_get_small_pages);
+
+int iopt_attach_group_to(struct io_pagetable *iopt, struct iommu_group *group,
+			 struct iommu_domain *domain)
+{
+	return -EOPNOTSUPP;
+}
+EXPORT_SYMBOL_GPL(iopt_attach_group_to);
+
+void iopt_get_usage(struct io_pagetable *iopt, struct iopt_usage *usage)
+{
+	*usage = (struct iopt_usage) { };
+}
+EXPORT_SYMBOL_GPL(iopt_get_usage);
+
+#if IS_ENABLED(CONFIG_IOMMUFD_TEST) || \
+	IS_ENABLED(CONFIG_IO_PAGETABLE_KUNIT_TEST)
+bool (*iopt_test_should_fail)(void);
+EXPORT_SYMBOL_GPL(iopt_test_should_fail);
+
+void iopt_test_limit_batch(unsigned int npages)
+{
+}
+EXPORT_SYMBOL_GPL(iopt_test_limit_batch);
+#endif
+
 /*
  * Creation
  */
@@ -928,6 +990,7 @@ int iopt_init(struct io_pagetable *iopt, const struct iopt_config *config)
 
 	*iopt = (struct io_pagetable) {
 		.config = *config,
+		.id = atomic_inc_return(&last_id),
 		.mappings = RB_ROOT,
 		.align = max(config->align, 1UL),
 	};
@@ -940,6 +1003,7 @@ int iopt_init(struct io_pagetable *iopt, const struct iopt_config *config)
 	init_waitqueue_head(&iopt->claims);
 	iova_ranges_init(&iopt->usable);
 	iova_ranges_init(&iopt->spare);
+	iova_ranges_init(&iopt->allowed);
 	ret = iova_ranges_set_full(&iopt->usable);
 	if (ret)
 		return ret;
@@ -973,6 +1037,7 @@ void iopt_destroy(struct io_pagetable *iopt)
 	umem_owner_put(iopt->owner);
 	iova_ranges_destroy(&iopt->usable);
 	iova_ranges_destroy(&iopt->spare);
+	iova_ranges_destroy(&iopt->allowed);
 	mutex_destroy(&iopt->lock);
 	mutex_destroy(&iopt->access_lock);
 	mutex_destroy(&iopt->attach_lock);
