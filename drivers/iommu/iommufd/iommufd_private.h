@@ -96,15 +96,12 @@ struct iommufd_ctx {
  * @ubuffer: the user's structure
  * @user_size: its size
  * @cmd: the kernel's copy, as long as the kernel knows the structure
- * @new_obj: an object that gets its id for others to see if the ioctl succeeds,
- *	     and is destroyed if it fails
  */
 struct iommufd_ucmd {
 	struct iommufd_ctx *ictx;
 	void __user *ubuffer;
 	u32 user_size;
 	void *cmd;
-	struct iommufd_object *new_obj;
 };
 
 /* main.c */
@@ -115,8 +112,7 @@ void iommufd_object_publish(struct iommufd_ctx *ictx,
 void iommufd_object_abort(struct iommufd_ctx *ictx, struct iommufd_object *obj);
 struct iommufd_object *iommufd_object_get(struct iommufd_ctx *ictx, u32 id,
 					  enum iommufd_object_type type);
-int iommufd_object_remove(struct iommufd_ctx *ictx, u32 id,
-			  struct iommufd_object *obj);
+int iommufd_object_remove(struct iommufd_ctx *ictx, u32 id);
 int iommufd_respond(struct iommufd_ucmd *ucmd, size_t size);
 
 static inline void iommufd_object_put(struct iommufd_object *obj)
@@ -199,8 +195,7 @@ void iommufd_device_destroy(struct iommufd_object *obj);
 long iommufd_vfio_ioctl(struct iommufd_ctx *ictx, unsigned int cmd,
 			unsigned long arg);
 int iommufd_ioctl_vfio_ioas(struct iommufd_ucmd *ucmd);
-void iommufd_vfio_forget(struct iommufd_ctx *ictx, struct iommufd_ioas *ioas);
-void iommufd_vfio_ioas_destroy(struct iommufd_ioas *ioas);
+void iommufd_vfio_forget(struct iommufd_ioas *ioas);
 
 /* mock.c */
 #ifdef CONFIG_IOMMUFD_TEST

@@ -1,0 +1,426 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Devices and the domains they are attached to
+ *
+ * A driver binds a device to a user's file, which gives the user an id for it
+ * and takes the device's group out of everybody else's reach; then it attaches
+ * the device to an IOAS. What is attached is always the group: its first device
+ * attaches it, the others join, and with the last one it leaves.
+ *
+ * The engine chooses or makes the domain. Here it only gets an id, as a HWPT
+ * (hardware page table), because the interface has a name for it: to attach
+ * another device to exactly the same domain. A HWPT is there while a group is
+ * attached to its domain.
+ *
+ * Everything here is rare and slow, so that one lock of the file serialises it.
+ * HWPTs and devices are looked up by id under that lock only, so that nobody
+ * else holds a reference when they go.
+ */
+#include <linux/device.h>
+#include <linux/iommu.h>
+#include <linux/irqdomain.h>
+#include <linux/module.h>
+#include <linux/moduleparam.h>
+#include <linux/slab.h>
+
+#include "iommufd_private.h"
+
+static bool allow_unsafe_interrupts;
+module_param(allow_unsafe_interrupts, bool, 0644);
+MODULE_PARM_DESC(allow_unsafe_interrupts,
+		 "Bind devices even if the platform cannot isolate their interrupts (default: false)");
+
+/**
+ * struct iommufd_group - a group with a bound device
+ * @node: in ictx->groups
+ * @group: the group, with a reference on it
+ * @nr_bound: its devices that are bound
+ * @nr_attached: its devices that are attached
+ * @hwpt: to what, while there are some, with a reference on it
+ *
+ * All fields: ictx->device_lock.
+ */
+struct iommufd_group {
+	struct list_head node;
+	struct iommu_group *group;
+	unsigned int nr_bound;
+	unsigned int nr_attached;
+	struct iommufd_hwpt *hwpt;
+};
+
+/**
+ * struct iommufd_device - a device bound to a file
+ * @obj: its id
+ * @ictx: the file, with a reference on it
+ * @dev: the device, which its driver keeps
+ * @group: its group; never changes
+ * @attached: it is one of @group's attached devices; @ictx->device_lock
+ */
+struct iommufd_device {
+	struct iommufd_object obj;
+	struct iommufd_ctx *ictx;
+	struct device *dev;
+	struct iommufd_group *group;
+	bool attached;
+};
+
+/*
+ * Groups
+ */
+
+static struct iommufd_group *find_group(struct iommufd_ctx *ictx,
+					struct iommu_group *group)
+{
+	struct iommufd_group *g;
+
+	lockdep_assert_held(&ictx->device_lock);
+	list_for_each_entry(g, &ictx->groups, node) {
+		if (g->group == group)
+			return g;
+	}
+	return NULL;
+}
+
+/* One more device of @group is bound. Takes over the reference on success. */
+static struct iommufd_group *get_group(struct iommufd_ctx *ictx,
+				       struct iommu_group *group)
+{
+	struct iommufd_group *g = find_group(ictx, group);
+	int ret;
+
+	if (g) {
+		g->nr_bound++;
+		iommu_group_put(group);
+		return g;
+	}
+	g = kzalloc(sizeof(*g), GFP_KERNEL_ACCOUNT);
+	if (!g)
+		return ERR_PTR(-ENOMEM);
+	/* Even the same owner can claim a group only once. */
+	ret = iommu_group_claim_dma_owner(group, ictx);
+	if (ret) {
+		kfree(g);
+		return ERR_PTR(ret);
+	}
+	g->group = group;
+	g->nr_bound = 1;
+	list_add(&g->node, &ictx->groups);
+	return g;
+}
+
+static void put_group(struct iommufd_ctx *ictx, struct iommufd_group *g)
+{
+	lockdep_assert_held(&ictx->device_lock);
+	if (--g->nr_bound)
+		return;
+	list_del(&g->node);
+	iommu_group_release_dma_owner(g->group);
+	iommu_group_put(g->group);
+	kfree(g);
+}
+
+/*
+ * HWPTs
+ */
+
+/**
+ * iommufd_hwpt_destroy - end a HWPT that no group is attached to
+ * @obj: the HWPT
+ *
+ * The domain is the engine's, and gone.
+ */
+void iommufd_hwpt_destroy(struct iommufd_object *obj)
+{
+	struct iommufd_hwpt *hwpt = container_of(obj, struct iommufd_hwpt, obj);
+
+	lockdep_assert_held(&hwpt->ioas->ictx->device_lock);
+	list_del(&hwpt->node);
+	iommufd_put_ioas(hwpt->ioas);
+}
+
+static struct iommufd_hwpt *find_hwpt(struct iommufd_ioas *ioas,
+				      struct iommu_domain *domain)
+{
+	struct iommufd_hwpt *hwpt;
+
+	lockdep_assert_held(&ioas->ictx->device_lock);
+	list_for_each_entry(hwpt, &ioas->hwpts, node) {
+		if (hwpt->domain == domain)
+			return hwpt;
+	}
+	return NULL;
+}
+
+/*
+ * 6.1's drivers say in many ways that a device does not fit a domain; to user
+ * space it means to try another one.
+ */
+static int refusal(int ret)
+{
+	switch (ret) {
+	case -EXDEV:
+	case -ENXIO:
+	case -ENODEV:
+	case -EMEDIUMTYPE:
+		return -EINVAL;
+	default:
+		return ret;
+	}
+}
+
+/* Attaches a group, which gives its domain a HWPT with a reference for it. */
+static int attach_to_ioas(struct iommufd_ctx *ictx, struct iommufd_group *g,
+			  struct iommufd_ioas *ioas)
+{
+	struct iommufd_hwpt *new, *hwpt;
+	struct iommu_domain *domain;
+	int ret;
+
+	new = iommufd_object_alloc(ictx, sizeof(*new), IOMMUFD_OBJ_HWPT);
+	if (IS_ERR(new))
+		return PTR_ERR(new);
+	ret = refusal(iopt_attach_group(&ioas->iopt, g->group));
+	if (ret) {
+		iommufd_object_abort(ictx, &new->obj);
+		return ret;
+	}
+
+	domain = iopt_group_domain(&ioas->iopt, g->group);
+	hwpt = find_hwpt(ioas, domain);
+	if (hwpt) {
+		iommufd_object_abort(ictx, &new->obj);
+	} else {
+		hwpt = new;
+		hwpt->ioas = ioas;
+		refcount_inc(&ioas->obj.users);
+		hwpt->domain = domain;
+		list_add(&hwpt->node, &ioas->hwpts);
+		iommufd_object_publish(ictx, &hwpt->obj);
+	}
+	refcount_inc(&hwpt->obj.users);
+	g->hwpt = hwpt;
+	return 0;
+}
+
+static int attach_to_hwpt(struct iommufd_group *g, struct iommufd_hwpt *hwpt)
+{
+	int ret;
+
+	ret = refusal(iopt_attach_group_to(&hwpt->ioas->iopt, g->group,
+					   hwpt->domain));
+	if (ret)
+		return ret;
+	refcount_inc(&hwpt->obj.users);
+	g->hwpt = hwpt;
+	return 0;
+}
+
+static int attach_group(struct iommufd_ctx *ictx, struct iommufd_group *g,
+			struct iommufd_object *pt)
+{
+	struct iommufd_hwpt *hwpt;
+	struct iommufd_ioas *ioas;
+
+	lockdep_assert_held(&ictx->device_lock);
+	switch (pt->type) {
+	case IOMMUFD_OBJ_IOAS:
+		ioas = container_of(pt, struct iommufd_ioas, obj);
+		if (g->nr_attached)
+			return g->hwpt->ioas == ioas ? 0 : -EINVAL;
+		return attach_to_ioas(ictx, g, ioas);
+	case IOMMUFD_OBJ_HWPT:
+		hwpt = container_of(pt, struct iommufd_hwpt, obj);
+		if (g->nr_attached)
+			return g->hwpt == hwpt ? 0 : -EINVAL;
+		return attach_to_hwpt(g, hwpt);
+	default:
+		return -EINVAL;
+	}
+}
+
+static void detach_group(struct iommufd_ctx *ictx, struct iommufd_group *g)
+{
+	struct iommufd_hwpt *hwpt = g->hwpt;
+
+	lockdep_assert_held(&ictx->device_lock);
+	iopt_detach_group(&hwpt->ioas->iopt, g->group);
+	g->hwpt = NULL;
+	iommufd_object_put(&hwpt->obj);
+	/* Refused as long as another group is attached. */
+	iommufd_object_remove(ictx, hwpt->obj.id);
+}
+
+/*
+ * Devices
+ */
+
+/**
+ * iommufd_device_destroy - end a device that its driver has unbound
+ * @obj: the device
+ */
+void iommufd_device_destroy(struct iommufd_object *obj)
+{
+}
+
+static int lacks_intr_remap(struct device *dev, void *unused)
+{
+	return !device_iommu_capable(dev, IOMMU_CAP_INTR_REMAP);
+}
+
+static bool interrupts_isolated(struct iommu_group *group)
+{
+	return irq_domain_check_msi_remap() ||
+	       !iommu_group_for_each_dev(group, NULL, lacks_intr_remap);
+}
+
+/**
+ * iommufd_device_bind - put a device under a user's control
+ * @ictx: the user's file
+ * @dev: the device, which the caller is the driver of
+ * @id: where to store the device's id
+ *
+ * The device's group belongs to the user until the last of its devices is
+ * unbound; nothing can be done with the device's DMA before it is attached.
+ *
+ * Context: may sleep.
+ * Return: the device, or an error pointer: -EINVAL if its IOMMU cannot make DMA
+ * coherent; -ENODEV if it has no group; -EPERM if its interrupts are not
+ * isolated, or the group belongs to somebody else; -EBUSY if another driver
+ * uses a device of the group; -ENOMEM.
+ */
+struct iommufd_device *iommufd_device_bind(struct iommufd_ctx *ictx,
+					   struct device *dev, u32 *id)
+{
+	struct iommufd_device *idev;
+	struct iommu_group *group;
+	int ret;
+
+	if (!device_iommu_capable(dev, IOMMU_CAP_CACHE_COHERENCY))
+		return ERR_PTR(-EINVAL);
+	group = iommu_group_get(dev);
+	if (!group)
+		return ERR_PTR(-ENODEV);
+	if (!interrupts_isolated(group)) {
+		ret = -EPERM;
+		if (!READ_ONCE(allow_unsafe_interrupts)) {
+			dev_warn_ratelimited(dev, "interrupts are not isolated on this platform, refused (iommufd.allow_unsafe_interrupts=1 overrides)\n");
+			goto put_group_ref;
+		}
+		dev_warn_once(dev, "interrupts are not isolated on this platform, allowed by allow_unsafe_interrupts\n");
+	}
+
+	idev = iommufd_object_alloc(ictx, sizeof(*idev), IOMMUFD_OBJ_DEVICE);
+	if (IS_ERR(idev)) {
+		ret = PTR_ERR(idev);
+		goto put_group_ref;
+	}
+	mutex_lock(&ictx->device_lock);
+	idev->group = get_group(ictx, group);
+	mutex_unlock(&ictx->device_lock);
+	if (IS_ERR(idev->group)) {
+		ret = PTR_ERR(idev->group);
+		iommufd_object_abort(ictx, &idev->obj);
+		goto put_group_ref;
+	}
+	idev->ictx = ictx;
+	iommufd_ctx_get(ictx);
+	idev->dev = dev;
+	/* The driver's reference: user space cannot destroy the object. */
+	refcount_inc(&idev->obj.users);
+	*id = idev->obj.id;
+	iommufd_object_publish(ictx, &idev->obj);
+	return idev;
+
+put_group_ref:
+	iommu_group_put(group);
+	return ERR_PTR(ret);
+}
+EXPORT_SYMBOL_GPL(iommufd_device_bind);
+
+/**
+ * iommufd_device_unbind - undo iommufd_device_bind()
+ * @idev: the device, detached
+ *
+ * Cannot fail. @idev is gone when it returns.
+ *
+ * Context: may sleep.
+ */
+void iommufd_device_unbind(struct iommufd_device *idev)
+{
+	struct iommufd_ctx *ictx = idev->ictx;
+
+	mutex_lock(&ictx->device_lock);
+	WARN_ON(idev->attached);
+	put_group(ictx, idev->group);
+	iommufd_object_put(&idev->obj);
+	WARN_ON(iommufd_object_remove(ictx, idev->obj.id));
+	mutex_unlock(&ictx->device_lock);
+	iommufd_ctx_put(ictx);
+}
+EXPORT_SYMBOL_GPL(iommufd_device_unbind);
+
+/**
+ * iommufd_device_attach - let a device use an I/O address space
+ * @idev: the device, not attached
+ * @pt_id: in: an IOAS, to find or make a fitting domain in, or a HWPT, for
+ *	   exactly that domain; out: the HWPT it was attached to
+ *
+ * Context: may sleep, also for faults of user memory that was mapped before
+ * there was a device; a fatal signal ends it.
+ * Return: 0; -ENOENT if there is no such object; -EINVAL if that is not what
+ * devices are attached to, the device does not fit the domain, or other devices
+ * of its group are attached elsewhere; -EBUSY if it is attached; -EADDRINUSE if
+ * something is mapped or allowed that it cannot use; -EFAULT if mapped memory
+ * is not there; -ENOMEM; -EINTR. After an error nothing has changed.
+ */
+int iommufd_device_attach(struct iommufd_device *idev, u32 *pt_id)
+{
+	struct iommufd_ctx *ictx = idev->ictx;
+	struct iommufd_group *g = idev->group;
+	struct iommufd_object *pt;
+	int ret;
+
+	if (mutex_lock_killable(&ictx->device_lock))
+		return -EINTR;
+	ret = -EBUSY;
+	if (idev->attached)
+		goto unlock;
+	pt = iommufd_object_get(ictx, *pt_id, IOMMUFD_OBJ_ANY);
+	ret = PTR_ERR_OR_ZERO(pt);
+	if (ret)
+		goto unlock;
+	ret = attach_group(ictx, g, pt);
+	iommufd_object_put(pt);
+	if (ret)
+		goto unlock;
+	idev->attached = true;
+	g->nr_attached++;
+	*pt_id = g->hwpt->obj.id;
+unlock:
+	mutex_unlock(&ictx->device_lock);
+	return ret;
+}
+EXPORT_SYMBOL_GPL(iommufd_device_attach);
+
+/**
+ * iommufd_device_detach - undo iommufd_device_attach()
+ * @idev: the device, attached
+ *
+ * With the last attached device of its group, DMA of all of them is blocked.
+ * Cannot fail.
+ *
+ * Context: may sleep.
+ */
+void iommufd_device_detach(struct iommufd_device *idev)
+{
+	struct iommufd_ctx *ictx = idev->ictx;
+
+	mutex_lock(&ictx->device_lock);
+	if (!WARN_ON(!idev->attached)) {
+		idev->attached = false;
+		if (!--idev->group->nr_attached)
+			detach_group(ictx, idev->group);
+	}
+	mutex_unlock(&ictx->device_lock);
+}
+EXPORT_SYMBOL_GPL(iommufd_device_detach);
