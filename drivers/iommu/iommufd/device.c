@@ -51,7 +51,7 @@ struct iommufd_group {
 /**
  * struct iommufd_device - a device bound to a file
  * @obj: its id
- * @ictx: the file, with a reference on it
+ * @ictx: the file, with a reference on it unless @dev is a mock
  * @dev: the device, which its driver keeps
  * @group: its group; never changes
  * @attached: it is one of @group's attached devices; @ictx->device_lock
@@ -323,7 +323,9 @@ struct iommufd_device *iommufd_device_bind(struct iommufd_ctx *ictx,
 		goto put_group_ref;
 	}
 	idev->ictx = ictx;
-	iommufd_ctx_get(ictx);
+	/* A mock device is the file's own, and goes with it. */
+	if (!iommufd_is_mock(dev))
+		iommufd_ctx_get(ictx);
 	idev->dev = dev;
 	/* The driver's reference: user space cannot destroy the object. */
 	refcount_inc(&idev->obj.users);
@@ -348,6 +350,7 @@ EXPORT_SYMBOL_GPL(iommufd_device_bind);
 void iommufd_device_unbind(struct iommufd_device *idev)
 {
 	struct iommufd_ctx *ictx = idev->ictx;
+	bool mock = iommufd_is_mock(idev->dev);
 
 	mutex_lock(&ictx->device_lock);
 	WARN_ON(idev->attached);
@@ -355,7 +358,8 @@ void iommufd_device_unbind(struct iommufd_device *idev)
 	iommufd_object_put(&idev->obj);
 	WARN_ON(iommufd_object_remove(ictx, idev->obj.id));
 	mutex_unlock(&ictx->device_lock);
-	iommufd_ctx_put(ictx);
+	if (!mock)
+		iommufd_ctx_put(ictx);
 }
 EXPORT_SYMBOL_GPL(iommufd_device_unbind);
 

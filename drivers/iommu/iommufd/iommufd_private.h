@@ -201,10 +201,16 @@ void iommufd_vfio_forget(struct iommufd_ioas *ioas);
 #ifdef CONFIG_IOMMUFD_TEST
 int iommufd_ioctl_test(struct iommufd_ucmd *ucmd);
 void iommufd_mock_destroy(struct iommufd_object *obj);
+bool iommufd_is_mock(struct device *dev);
 bool iommufd_should_fail(void);
 int iommufd_mock_init(void);
 void iommufd_mock_exit(void);
 #else
+static inline bool iommufd_is_mock(struct device *dev)
+{
+	return false;
+}
+
 static inline bool iommufd_should_fail(void)
 {
 	return false;

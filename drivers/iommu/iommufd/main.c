@@ -220,12 +220,8 @@ static const struct iommufd_ioctl iommufd_ioctls[] = {
 	      iommufd_ioctl_change_process),
 #ifdef CONFIG_IOMMUFD_TEST
 	/* The union grew after the first version; programs know either. */
-	[_IOC_NR(IOMMU_TEST_CMD) - IOMMUFD_CMD_BASE] = {
-		.cmd = IOMMU_TEST_CMD,
-		.size = sizeof(struct iommu_test_cmd),
-		.min_size = IOMMU_TEST_CMD_MIN_SIZE,
-		.execute = iommufd_ioctl_test,
-	},
+	IOCTL(IOMMU_TEST_CMD, iommu_test_cmd, access_pages.uptr,
+	      iommufd_ioctl_test),
 #endif
 };
 
