@@ -28,16 +28,30 @@
  * @iopt: the space
  * @access: the user
  * @ops: its callbacks
+ * @align: bytes to which everything must be aligned while it is there: 1, or
+ *	   PAGE_SIZE for one that pins pages
+ *
+ * Return: 0; -EADDRINUSE if something is mapped that is not so aligned.
  */
 int iopt_access_add(struct io_pagetable *iopt, struct iopt_access *access,
 		    const struct iopt_access_ops *ops, unsigned long align)
 {
+	int ret = 0;
+
 	access->iopt = iopt;
 	access->ops = ops;
+	access->align = align;
 	mutex_lock(&iopt->access_lock);
-	list_add_tail(&access->node, &iopt->accesses);
+	mutex_lock(&iopt->lock);
+	if (iopt_is_aligned(iopt, align)) {
+		list_add_tail(&access->node, &iopt->accesses);
+		iopt_update_align(iopt);
+	} else {
+		ret = -EADDRINUSE;
+	}
+	mutex_unlock(&iopt->lock);
 	mutex_unlock(&iopt->access_lock);
-	return 0;
+	return ret;
 }
 EXPORT_SYMBOL_GPL(iopt_access_add);
 
@@ -51,7 +65,10 @@ void iopt_access_remove(struct iopt_access *access)
 	struct io_pagetable *iopt = access->iopt;
 
 	mutex_lock(&iopt->access_lock);
+	mutex_lock(&iopt->lock);
 	list_del(&access->node);
+	iopt_update_align(iopt);
+	mutex_unlock(&iopt->lock);
 	mutex_unlock(&iopt->access_lock);
 }
 EXPORT_SYMBOL_GPL(iopt_access_remove);
@@ -378,9 +395,12 @@ void iopt_ask_to_unpin(struct io_pagetable *iopt, struct iopt_mapping *mappings)
 				break;
 			}
 			mutex_lock(&iopt->access_lock);
-			list_for_each_entry(access, &iopt->accesses, node)
-				access->ops->unmap(access, mapping->start,
-						   mapping->last);
+			list_for_each_entry(access, &iopt->accesses, node) {
+				if (access->ops->unmap)
+					access->ops->unmap(access,
+							   mapping->start,
+							   mapping->last);
+			}
 			mutex_unlock(&iopt->access_lock);
 			if (wait_unpinned(iopt, mapping))
 				break;

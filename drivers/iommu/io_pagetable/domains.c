@@ -26,6 +26,8 @@
 #include <linux/slab.h>
 #include <linux/swap.h>
 
+#include <trace/events/io_pagetable.h>
+
 #include "internal.h"
 
 /* How many extents go into a domain between two looks at the outside world. */
@@ -57,7 +59,8 @@ struct iopt_domain {
  * struct iopt_attachment - something that uses a space through a domain
  * @node: in iopt->groups; iopt->lock
  * @group: the devices, or %NULL for a domain that its owner looks after
- * @domain: the domain they are attached to; iopt->attach_lock
+ * @domain: the domain they are attached to; %NULL if nothing is, and IOVAs are
+ *	    only reserved; iopt->attach_lock
  * @reserved: what may not be mapped for them
  */
 struct iopt_attachment {
@@ -78,6 +81,9 @@ static int map_extent(struct iopt_domain *d, unsigned long iova,
 	size_t step;
 	int ret;
 
+	*mapped = 0;
+	if (iopt_test_fails())
+		return -ENOMEM;
 	if (likely(!small_pages)) {
 		ret = iommu_map(d->domain, iova, phys, size, prot);
 		*mapped = ret ? 0 : size;
@@ -216,8 +222,10 @@ int iopt_fill_domains(struct io_pagetable *iopt, struct iopt_mapping *mapping)
 	int ret = 0;
 
 	while (!ret && (d = get_domain_after(iopt, mapping->seq))) {
+		bool small_pages = iopt->config.small_pages;
+
 		mutex_unlock(&iopt->lock);
-		ret = map_in_domain(d, mapping, iopt->config.small_pages);
+		ret = map_in_domain(d, mapping, small_pages);
 		if (!ret)
 			mapping->seq = d->seq;
 		put_domain(d);
@@ -259,14 +267,66 @@ static unsigned long smallest_page(struct iommu_domain *domain)
 	return 1UL << __ffs(domain->pgsize_bitmap);
 }
 
+/**
+ * iopt_update_align - find out how everything must be aligned
+ * @iopt: the space, locked
+ */
+void iopt_update_align(struct io_pagetable *iopt)
+{
+	unsigned long align = max(iopt->config.align, 1UL);
+	struct iopt_access *access;
+	struct iopt_domain *d;
+
+	lockdep_assert_held(&iopt->lock);
+	if (iopt->config.small_pages)
+		align = max(align, PAGE_SIZE);
+	list_for_each_entry(access, &iopt->accesses, node)
+		align = max(align, access->align);
+	list_for_each_entry(d, &iopt->domains, node)
+		align = max(align, smallest_page(d->domain));
+	iopt->align = align;
+}
+
+/**
+ * iopt_is_aligned - is everything mapped so that it could be aligned better
+ * @iopt: the space, locked
+ * @align: bytes, a power of two, at most a page
+ */
+bool iopt_is_aligned(struct io_pagetable *iopt, unsigned long align)
+{
+	struct iopt_mapping *mapping;
+
+	lockdep_assert_held(&iopt->lock);
+	if (align <= iopt->align)
+		return true;
+	for (mapping = iopt_first_mapping(iopt, 0); mapping;
+	     mapping = iopt_next_mapping(mapping)) {
+		if ((mapping->start | mapping->offset |
+		     (mapping->last - mapping->start + 1)) & (align - 1))
+			return false;
+	}
+	return true;
+}
+
+static bool overlaps(const struct iova_ranges *set,
+		     const struct iova_ranges *ranges)
+{
+	const struct iova_range *range;
+
+	iova_ranges_for_each(range, ranges) {
+		if (iova_ranges_overlaps(set, range->start, range->last))
+			return true;
+	}
+	return false;
+}
+
 /*
- * Everything that stands in the way less every attachment's reserved ranges.
- * There is room for the result: see make_room().
+ * Everything less every attachment's reserved ranges. There is room for the
+ * result: see make_room().
  */
 static void update_usable(struct io_pagetable *iopt)
 {
 	struct iopt_attachment *att;
-	struct iopt_domain *d;
 
 	lockdep_assert_held(&iopt->lock);
 	WARN_ON(iova_ranges_set_full(&iopt->usable));
@@ -275,10 +335,6 @@ static void update_usable(struct io_pagetable *iopt)
 					     &att->reserved));
 		swap(iopt->usable, iopt->spare);
 	}
-
-	iopt->align = max(iopt->config.align, 1UL);
-	list_for_each_entry(d, &iopt->domains, node)
-		iopt->align = max(iopt->align, smallest_page(d->domain));
 }
 
 /*
@@ -301,9 +357,9 @@ static int make_room(struct io_pagetable *iopt, u32 nr_ranges)
 	return ret;
 }
 
-/* Does a mapping stand where @reserved will, or where pages are too large. */
+/* Is anything mapped, or promised, where @reserved will be. */
 static bool collides(struct io_pagetable *iopt,
-		     const struct iova_ranges *reserved, unsigned long align)
+		     const struct iova_ranges *reserved)
 {
 	const struct iova_range *range;
 	struct iopt_mapping *mapping;
@@ -314,15 +370,7 @@ static bool collides(struct io_pagetable *iopt,
 		if (mapping && mapping->start <= range->last)
 			return true;
 	}
-	if (align <= iopt->align)
-		return false;
-	for (mapping = iopt_first_mapping(iopt, 0); mapping;
-	     mapping = iopt_next_mapping(mapping)) {
-		if ((mapping->start | mapping->offset |
-		     (mapping->last - mapping->start + 1)) & (align - 1))
-			return true;
-	}
-	return false;
+	return overlaps(&iopt->allowed, reserved);
 }
 
 /*
@@ -332,21 +380,28 @@ static bool collides(struct io_pagetable *iopt,
 static int reserve_for(struct io_pagetable *iopt, struct iopt_attachment *att,
 		       struct iommu_domain *domain)
 {
+	unsigned long align = domain ? smallest_page(domain) : 1;
+	bool changed;
 	int ret;
 
+	lockdep_assert_held(&iopt->attach_lock);
 	/* A mapping need not be aligned better than the memory behind it. */
-	if (smallest_page(domain) > PAGE_SIZE)
+	if (align > PAGE_SIZE)
 		return -EINVAL;
 
 	mutex_lock(&iopt->lock);
 	ret = make_room(iopt, att->reserved.nr);
-	if (!ret && collides(iopt, &att->reserved, smallest_page(domain))) {
+	if (!ret && (collides(iopt, &att->reserved) ||
+		     !iopt_is_aligned(iopt, align))) {
 		iopt->max_reserved -= att->reserved.nr;
 		ret = -EADDRINUSE;
 	}
 	if (!ret) {
+		changed = overlaps(&iopt->usable, &att->reserved);
 		list_add_tail(&att->node, &iopt->groups);
 		update_usable(iopt);
+		if (changed && iopt->config.usable_changed)
+			iopt->config.usable_changed(iopt);
 	}
 	mutex_unlock(&iopt->lock);
 	return ret;
@@ -358,7 +413,64 @@ static void unreserve(struct io_pagetable *iopt, struct iopt_attachment *att)
 	list_del(&att->node);
 	iopt->max_reserved -= att->reserved.nr;
 	update_usable(iopt);
+	if (iopt->config.usable_changed &&
+	    overlaps(&iopt->usable, &att->reserved))
+		iopt->config.usable_changed(iopt);
 	mutex_unlock(&iopt->lock);
+}
+
+static void free_attachment(struct iopt_attachment *att)
+{
+	iova_ranges_destroy(&att->reserved);
+	kfree(att);
+}
+
+/**
+ * iopt_reserve - exclude IOVAs for as long as the space lives
+ * @iopt: the space
+ * @start: first IOVA
+ * @last: last IOVA, inclusive
+ *
+ * Context: may sleep. Waits for attaches to the space.
+ * Return: 0; -EADDRINUSE if something is mapped there, or allowed by
+ * iopt_set_allowed(); -EINVAL for an empty range; -ENOMEM.
+ */
+int iopt_reserve(struct io_pagetable *iopt, u64 start, u64 last)
+{
+	struct iopt_attachment *att;
+	int ret;
+
+	if (start > last)
+		return -EINVAL;
+	att = kzalloc(sizeof(*att), GFP_KERNEL_ACCOUNT);
+	if (!att)
+		return -ENOMEM;
+	ret = iova_ranges_add(&att->reserved, start, last);
+	if (!ret) {
+		mutex_lock(&iopt->attach_lock);
+		ret = reserve_for(iopt, att, NULL);
+		mutex_unlock(&iopt->attach_lock);
+	}
+	if (ret)
+		free_attachment(att);
+	return ret;
+}
+EXPORT_SYMBOL_GPL(iopt_reserve);
+
+/**
+ * iopt_free_reserved - forget what iopt_reserve() excluded
+ * @iopt: a space that nobody else uses any more
+ */
+void iopt_free_reserved(struct io_pagetable *iopt)
+{
+	struct iopt_attachment *att, *next;
+
+	list_for_each_entry_safe(att, next, &iopt->groups, node) {
+		if (!att->domain) {
+			list_del(&att->node);
+			free_attachment(att);
+		}
+	}
 }
 
 /* IOVAs that the IOMMU itself cannot translate. */
@@ -440,7 +552,7 @@ static void publish_domain(struct io_pagetable *iopt, struct iopt_domain *d)
 	mutex_lock(&iopt->lock);
 	d->seq = ++iopt->domain_seq;
 	list_add_tail(&d->node, &iopt->domains);
-	update_usable(iopt);
+	iopt_update_align(iopt);
 	mutex_unlock(&iopt->lock);
 }
 
@@ -449,7 +561,7 @@ static void withdraw_domain(struct io_pagetable *iopt, struct iopt_domain *d)
 {
 	mutex_lock(&iopt->lock);
 	list_del(&d->node);
-	update_usable(iopt);
+	iopt_update_align(iopt);
 	mutex_unlock(&iopt->lock);
 
 	WRITE_ONCE(d->leaving, true);
@@ -522,6 +634,9 @@ static int pin_all(struct io_pagetable *iopt)
 			umem_get(umem);
 			mutex_unlock(&iopt->lock);
 			ret = umem_pin(umem);
+			if (trace_iopt_pin_enabled())
+				trace_iopt_pin(iopt, start, last,
+					       umem_nr_pinned(umem), ret);
 			mutex_lock(&iopt->lock);
 			/* Bad memory is no matter if it is not mapped now. */
 			mapping = iopt_first_mapping(iopt, start);
@@ -556,10 +671,14 @@ static void unpin_unused(struct io_pagetable *iopt)
 		last = mapping->last;
 		if (mapping->state == MAPPING_LIVE && !mapping->nr_pins &&
 		    umem_is_pinned(mapping->umem) &&
+		    !umem_is_file(mapping->umem) &&
 		    refcount_read(&mapping->umem->refs) == 1) {
+			unsigned long npages;
+
 			mapping->state = MAPPING_BUSY;
 			mutex_unlock(&iopt->lock);
-			umem_unpin(mapping->umem);
+			npages = umem_unpin(mapping->umem);
+			trace_iopt_unpin(iopt, mapping->start, last, npages);
 			mutex_lock(&iopt->lock);
 			iopt_release_claim(iopt, mapping);
 		}
@@ -646,12 +765,12 @@ int iopt_domain_add(struct io_pagetable *iopt, struct iommu_domain *domain,
 	mutex_unlock(&iopt->attach_lock);
 end:
 	end_attach(iopt, ret);
+	trace_iopt_attach(iopt, -1, ret);
 	if (!ret)
 		return 0;
 	kfree(att->domain);
 free_att:
-	iova_ranges_destroy(&att->reserved);
-	kfree(att);
+	free_attachment(att);
 	return ret;
 }
 EXPORT_SYMBOL_GPL(iopt_domain_add);
@@ -665,7 +784,8 @@ static struct iopt_attachment *find_attachment(struct io_pagetable *iopt,
 	lockdep_assert_held(&iopt->attach_lock);
 	list_for_each_entry(att, &iopt->groups, node) {
 		if (group ? att->group == group :
-			    !att->group && att->domain->domain == domain)
+			    !att->group && att->domain &&
+			    att->domain->domain == domain)
 			return att;
 	}
 	return NULL;
@@ -694,10 +814,10 @@ void iopt_domain_remove(struct io_pagetable *iopt, struct iommu_domain *domain)
 	mutex_unlock(&iopt->attach_lock);
 	if (!att)
 		return;
+	trace_iopt_detach(iopt, -1);
 	unpin_unused(iopt);
 	kfree(att->domain);
-	iova_ranges_destroy(&att->reserved);
-	kfree(att);
+	free_attachment(att);
 }
 EXPORT_SYMBOL_GPL(iopt_domain_remove);
 
@@ -729,17 +849,22 @@ static bool alike(const struct iopt_domain *a, const struct iopt_domain *b)
 	       x->geometry.aperture_end == y->geometry.aperture_end;
 }
 
-/* Moves a group from its own new domain to one that exists, if that takes it. */
+/*
+ * Moves a group from its own new domain to one that exists, if that takes it;
+ * with @only, to no other.
+ */
 static struct iopt_domain *join_domain(struct io_pagetable *iopt,
 				       struct iommu_group *group,
-				       struct iopt_domain *own)
+				       struct iopt_domain *own,
+				       const struct iommu_domain *only)
 {
 	struct iopt_domain *d;
 
 	lockdep_assert_held(&iopt->attach_lock);
 	/* Only holders of the attach lock change the list. */
 	list_for_each_entry(d, &iopt->domains, node) {
-		if (!d->nr_attached || !alike(d, own))
+		if (!d->nr_attached || (only && d->domain != only) ||
+		    !alike(d, own))
 			continue;
 		iommu_detach_group(own->domain, group);
 		if (!iommu_attach_group(d->domain, group))
@@ -756,7 +881,8 @@ static struct iopt_domain *join_domain(struct io_pagetable *iopt,
  * the devices reach nothing.
  */
 static int attach_group(struct io_pagetable *iopt, struct iopt_attachment *att,
-			bool sw_msi, phys_addr_t msi_base)
+			const struct iommu_domain *only, bool sw_msi,
+			phys_addr_t msi_base)
 {
 	struct bus_type *bus = NULL;
 	struct iommu_domain *domain;
@@ -783,7 +909,7 @@ static int attach_group(struct io_pagetable *iopt, struct iopt_attachment *att,
 	if (ret)
 		goto free_own;
 
-	joined = join_domain(iopt, att->group, own);
+	joined = join_domain(iopt, att->group, own, only);
 	if (IS_ERR(joined)) {
 		unreserve(iopt, att);
 		kfree(own);
@@ -799,6 +925,10 @@ static int attach_group(struct io_pagetable *iopt, struct iopt_attachment *att,
 		kfree(own);
 		iommu_domain_free(domain);
 		return 0;
+	}
+	if (only) {
+		ret = -EINVAL;
+		goto unreserve;
 	}
 
 	if (sw_msi) {
@@ -831,25 +961,8 @@ free_domain:
 	return ret;
 }
 
-/**
- * iopt_attach_group - let the devices of a group use a space
- * @iopt: the space
- * @group: the group, whose DMA ownership the caller has claimed
- *
- * The group joins a domain that exists if that accepts it, else a new one is
- * made and live mappings are replayed into it while others come and go. Usable
- * ranges shrink by what the group's reserved regions and the domain's geometry
- * exclude.
- *
- * Context: may sleep, also for faults of user memory if this is the first
- * domain; a fatal signal ends it. Waits for other attaches to the space.
- * Return: 0; -EEXIST if the group is attached already; -EADDRINUSE if something
- * is mapped that the devices could not use; -EINVAL if the IOMMU's pages are
- * too large or it refused the domain; -EFAULT if mapped memory is not there;
- * -ENODEV for a group without devices; -ENOMEM; -EINTR; or what the IOMMU
- * driver answered. After an error everything is as it was.
- */
-int iopt_attach_group(struct io_pagetable *iopt, struct iommu_group *group)
+static int attach(struct io_pagetable *iopt, struct iommu_group *group,
+		  const struct iommu_domain *only)
 {
 	struct iopt_attachment *att;
 	phys_addr_t msi_base;
@@ -870,18 +983,58 @@ int iopt_attach_group(struct io_pagetable *iopt, struct iommu_group *group)
 		if (find_attachment(iopt, group, NULL))
 			ret = -EEXIST;
 		else
-			ret = attach_group(iopt, att, sw_msi, msi_base);
+			ret = attach_group(iopt, att, only, sw_msi, msi_base);
 		mutex_unlock(&iopt->attach_lock);
 	}
 	end_attach(iopt, ret);
+	trace_iopt_attach(iopt, iommu_group_id(group), ret);
 	if (!ret)
 		return 0;
 free_att:
-	iova_ranges_destroy(&att->reserved);
-	kfree(att);
+	free_attachment(att);
 	return ret;
 }
+
+/**
+ * iopt_attach_group - let the devices of a group use a space
+ * @iopt: the space
+ * @group: the group, whose DMA ownership the caller has claimed
+ *
+ * The group joins a domain that exists if that accepts it, else a new one is
+ * made and live mappings are replayed into it while others come and go. Usable
+ * ranges shrink by what the group's reserved regions and the domain's geometry
+ * exclude.
+ *
+ * Context: may sleep, also for faults of user memory if this is the first
+ * domain; a fatal signal ends it. Waits for other attaches to the space.
+ * Return: 0; -EEXIST if the group is attached already; -EADDRINUSE if something
+ * is mapped that the devices could not use; -EINVAL if the IOMMU's pages are
+ * too large or it refused the domain; -EFAULT if mapped memory is not there;
+ * -ENODEV for a group without devices; -ENOMEM; -EINTR; or what the IOMMU
+ * driver answered. After an error everything is as it was.
+ */
+int iopt_attach_group(struct io_pagetable *iopt, struct iommu_group *group)
+{
+	return attach(iopt, group, NULL);
+}
 EXPORT_SYMBOL_GPL(iopt_attach_group);
+
+/**
+ * iopt_attach_group_to - let the devices of a group use a domain of a space
+ * @iopt: the space
+ * @group: the group, whose DMA ownership the caller has claimed
+ * @domain: what iopt_group_domain() says of a group that is attached
+ *
+ * Context: as iopt_attach_group().
+ * Return: as iopt_attach_group(); also -EINVAL if @domain does not accept the
+ * group, or no group is attached to it.
+ */
+int iopt_attach_group_to(struct io_pagetable *iopt, struct iommu_group *group,
+			 struct iommu_domain *domain)
+{
+	return attach(iopt, group, domain);
+}
+EXPORT_SYMBOL_GPL(iopt_attach_group_to);
 
 /**
  * iopt_detach_group - undo iopt_attach_group()
@@ -913,9 +1066,9 @@ void iopt_detach_group(struct io_pagetable *iopt, struct iommu_group *group)
 	}
 	unreserve(iopt, att);
 	mutex_unlock(&iopt->attach_lock);
+	trace_iopt_detach(iopt, iommu_group_id(group));
 	unpin_unused(iopt);
-	iova_ranges_destroy(&att->reserved);
-	kfree(att);
+	free_attachment(att);
 }
 EXPORT_SYMBOL_GPL(iopt_detach_group);
 
@@ -976,11 +1129,60 @@ void iopt_get_info(struct io_pagetable *iopt, struct iopt_info *info)
 		info->pgsize_bitmap &= d->domain->pgsize_bitmap;
 	}
 	info->nr_mappings = iopt->nr_mappings;
+	info->align = iopt->align;
 	mutex_unlock(&iopt->lock);
 	if (!info->has_domain)
 		info->coherent = false;
 }
 EXPORT_SYMBOL_GPL(iopt_get_info);
+
+/* Mappings that are looked at before others may have the lock. */
+#define MAPPINGS_PER_STEP	1024
+
+/**
+ * iopt_get_usage - report what a space holds
+ * @iopt: the space
+ * @usage: where to store it
+ *
+ * What comes or goes meanwhile may or may not be counted; what a MAP under way
+ * makes counts as mapped.
+ *
+ * Context: may sleep.
+ */
+void iopt_get_usage(struct io_pagetable *iopt, struct iopt_usage *usage)
+{
+	unsigned int left = MAPPINGS_PER_STEP;
+	struct iopt_mapping *mapping;
+	struct iopt_domain *d;
+
+	*usage = (struct iopt_usage) { };
+	mutex_lock(&iopt->lock);
+	list_for_each_entry(d, &iopt->domains, node)
+		usage->nr_domains++;
+	mapping = iopt_first_mapping(iopt, 0);
+	while (mapping) {
+		u64 last = mapping->last;
+
+		usage->nr_mappings++;
+		usage->bytes_mapped += last - mapping->start + 1;
+		usage->bytes_pinned += min(umem_nr_pinned(mapping->umem),
+					   mapping_npages(mapping)) <<
+				       PAGE_SHIFT;
+		if (last == U64_MAX)
+			break;
+		if (--left) {
+			mapping = iopt_next_mapping(mapping);
+		} else {
+			mutex_unlock(&iopt->lock);
+			cond_resched();
+			left = MAPPINGS_PER_STEP;
+			mutex_lock(&iopt->lock);
+			mapping = iopt_first_mapping(iopt, last + 1);
+		}
+	}
+	mutex_unlock(&iopt->lock);
+}
+EXPORT_SYMBOL_GPL(iopt_get_usage);
 
 /**
  * iopt_get_usable - report which IOVAs may be mapped

@@ -39,8 +39,10 @@
  *	structure only, the space itself may be gone
  * @task: whose RLIMIT_MEMLOCK binds
  * @user: whom IOPT_CHARGE_USER charges
+ * @refund: pages to be given back to who is owner no more, and
+ * @next: the next such owner; both belong to iopt_change_process()
  *
- * Immutable, so that all mappings of one process share one.
+ * Else immutable, so that all mappings of one process share one.
  */
 struct umem_owner {
 	refcount_t refs;
@@ -49,6 +51,8 @@ struct umem_owner {
 	struct mm_struct *mm;
 	struct task_struct *task;
 	struct user_struct *user;
+	unsigned long refund;
+	struct umem_owner *next;
 };
 
 /**
@@ -88,6 +92,8 @@ struct umem_chunk {
 
 enum {
 	UMEM_WRITABLE,		/* never changes */
+	UMEM_FILE,		/* never changes: memory of a file */
+	UMEM_COUNTED,		/* seen by iopt_change_process(), its lock */
 	UMEM_PINNED,		/* set last, when extents can be read */
 	UMEM_PIN_LOCK,		/* bit lock: somebody pins or moves the umem */
 };
@@ -98,7 +104,8 @@ enum {
  * @lock: see the fields below
  * @flags: UMEM_*
  * @owner: whose memory, who pays; @lock
- * @uaddr: page-aligned address of the first page in @owner's mm; @lock
+ * @uaddr: page-aligned address of the first page in @owner's mm, or in the
+ *	   file; @lock
  * @npages: its length
  * @charged: pages charged for the extents; @lock
  * @first: the first extent; all there is of one if memory is contiguous
@@ -193,6 +200,9 @@ void iopt_release_claim(struct io_pagetable *iopt,
 bool iopt_must_pin(struct io_pagetable *iopt);
 
 /* domains.c */
+void iopt_update_align(struct io_pagetable *iopt);
+bool iopt_is_aligned(struct io_pagetable *iopt, unsigned long align);
+void iopt_free_reserved(struct io_pagetable *iopt);
 int iopt_fill_domains(struct io_pagetable *iopt, struct iopt_mapping *mapping);
 void iopt_clear_domains(struct io_pagetable *iopt,
 			struct iopt_mapping *mappings);
@@ -202,18 +212,29 @@ void iopt_ask_to_unpin(struct io_pagetable *iopt,
 		       struct iopt_mapping *mappings);
 
 /* umem.c */
+int umem_init(void);
+void umem_exit(void);
+
 struct umem_owner *umem_owner_of_current(enum iopt_charge charge,
 					 struct umem_owner *cached);
 void umem_owner_put(struct umem_owner *owner);
+void umem_refund_owners(struct umem_owner *list);
+int umem_charge(struct umem_owner *owner, unsigned long npages);
+void umem_uncharge(struct umem_owner *owner, unsigned long npages);
+bool umem_same_account(const struct umem_owner *a, const struct umem_owner *b);
 
 struct umem *umem_alloc(unsigned long uaddr, unsigned long npages,
 			bool writable);
-void umem_put(struct umem *umem);
+unsigned long umem_put(struct umem *umem);
 int umem_pin(struct umem *umem);
-int umem_pin_new(struct umem *umem);
-void umem_unpin(struct umem *umem);
+int umem_pin_new(struct umem *umem, struct file *file);
+unsigned long umem_unpin(struct umem *umem);
+unsigned long umem_nr_pinned(struct umem *umem);
 int umem_rebase(struct umem *umem, struct umem_owner *owner,
 		unsigned long uaddr);
+void umem_set_owner(struct umem *umem, struct umem_owner *owner,
+		    struct umem_owner **list);
+bool umem_is_mappable(struct file *file);
 
 int umem_pin_single(struct umem *umem, unsigned long index,
 		    struct page **page);
@@ -242,6 +263,11 @@ static inline bool umem_is_writable(const struct umem *umem)
 	return umem->flags & BIT(UMEM_WRITABLE);
 }
 
+static inline bool umem_is_file(const struct umem *umem)
+{
+	return umem->flags & BIT(UMEM_FILE);
+}
+
 /* Moves to the next extent; there must be one. */
 static inline void umem_iter_next(struct umem_iter *iter)
 {
@@ -256,5 +282,34 @@ static inline void umem_iter_next(struct umem_iter *iter)
 	iter->pfn = iter->extent->pfn;
 	iter->npages = iter->extent->npages;
 }
+
+#if IS_ENABLED(CONFIG_IOMMUFD_TEST) || \
+	IS_ENABLED(CONFIG_IO_PAGETABLE_KUNIT_TEST)
+extern unsigned int iopt_test_batch;
+
+/* Does a test want the next step to fail for lack of memory? */
+static inline bool iopt_test_fails(void)
+{
+	bool (*should_fail)(void) = READ_ONCE(iopt_test_should_fail);
+
+	return unlikely(should_fail) && should_fail();
+}
+
+/* How many of @n pages or extents there is room for. */
+static inline unsigned long iopt_test_limit(unsigned long n)
+{
+	return min_not_zero(n, (unsigned long)READ_ONCE(iopt_test_batch));
+}
+#else
+static inline bool iopt_test_fails(void)
+{
+	return false;
+}
+
+static inline unsigned long iopt_test_limit(unsigned long n)
+{
+	return n;
+}
+#endif
 
 #endif /* __IO_PAGETABLE_INTERNAL_H */

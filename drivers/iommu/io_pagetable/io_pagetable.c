@@ -34,6 +34,9 @@
 
 #include "internal.h"
 
+#define CREATE_TRACE_POINTS
+#include <trace/events/io_pagetable.h>
+
 static struct kmem_cache *mapping_cache;
 static atomic_t last_id = ATOMIC_INIT(0);
 
@@ -115,9 +118,13 @@ static void erase_mapping(struct io_pagetable *iopt,
 	iopt->nr_mappings--;
 }
 
-static void free_mapping(struct iopt_mapping *mapping)
+static void free_mapping(struct io_pagetable *iopt,
+			 struct iopt_mapping *mapping)
 {
-	umem_put(mapping->umem);
+	unsigned long npages = umem_put(mapping->umem);
+
+	if (npages)
+		trace_iopt_unpin(iopt, mapping->start, mapping->last, npages);
 	kvfree(mapping->dirty);
 	kmem_cache_free(mapping_cache, mapping);
 }
@@ -217,14 +224,15 @@ bool iopt_must_pin(struct io_pagetable *iopt)
 	return iopt->nr_attaching || !list_empty(&iopt->domains);
 }
 
-/* Lowest place from @min on where @length bytes are usable and free. */
+/* Lowest place from @min on where @length bytes may be chosen and are free. */
 static bool find_free(struct io_pagetable *iopt, u64 length, u64 align, u64 min,
 		      u64 *start)
 {
+	const struct iova_ranges *where = iopt->allowed.nr ? &iopt->allowed :
+							     &iopt->usable;
 	struct iopt_mapping *mapping;
 
-	while (iova_ranges_find(&iopt->usable, length, align, min, ULONG_MAX,
-				start)) {
+	while (iova_ranges_find(where, length, align, min, ULONG_MAX, start)) {
 		mapping = iopt_first_mapping(iopt, *start);
 		if (!mapping || mapping->start > *start + (length - 1))
 			return true;
@@ -237,18 +245,21 @@ static bool find_free(struct io_pagetable *iopt, u64 length, u64 align, u64 min,
 
 /*
  * Chooses an IOVA: after the latest one chosen, else the lowest. The offset in
- * the page is kept; large mappings are aligned so that large pages can be used.
- * IOVA 0 is never chosen, since so many programs take it for a failure.
+ * the page is kept. Beyond that, what is chosen is aligned as well as length and
+ * address are, so that large pages can be used. IOVA 0 is never chosen, since so
+ * many programs take it for a failure.
  */
 static int choose_iova(struct io_pagetable *iopt, unsigned long uaddr,
 		       u64 length, u64 *start)
 {
-	u64 offset = uaddr & ~PAGE_MASK, align = PAGE_SIZE, place;
+	u64 offset = uaddr & ~PAGE_MASK, align = PMD_SIZE, place;
 
+	if (length < PMD_SIZE)
+		align = roundup_pow_of_two(length);
+	if (uaddr)
+		align = min_t(u64, align, 1ULL << __ffs(uaddr));
+	align = max3(align, (u64)PAGE_SIZE, (u64)iopt->align);
 	length += offset;
-	if (length >= PMD_SIZE && IS_ALIGNED(uaddr, PMD_SIZE))
-		align = PMD_SIZE;
-	align = max_t(u64, align, iopt->align);
 	if (!find_free(iopt, length, align, max(iopt->next_auto, align),
 		       &place) &&
 	    !find_free(iopt, length, align, align, &place))
@@ -263,6 +274,7 @@ static int place_mapping(struct io_pagetable *iopt,
 			 struct iopt_mapping *mapping, unsigned long uaddr,
 			 u64 length, unsigned int flags)
 {
+	bool usable;
 	int ret;
 
 	lockdep_assert_held(&iopt->lock);
@@ -279,6 +291,10 @@ static int place_mapping(struct io_pagetable *iopt,
 	    mapping->last > ULONG_MAX)
 		return -EINVAL;
 
+	usable = iova_ranges_contains(&iopt->usable, mapping->start,
+				      mapping->last);
+	if (!usable && (flags & IOPT_MAP_USABLE_FIRST))
+		return -EINVAL;
 	/* In the order in which type1 always answered. */
 	if (!insert_mapping(iopt, mapping))
 		return -EEXIST;
@@ -286,8 +302,7 @@ static int place_mapping(struct io_pagetable *iopt,
 	if (iopt->config.max_mappings &&
 	    iopt->nr_mappings > iopt->config.max_mappings)
 		ret = -ENOSPC;
-	else if (!iova_ranges_contains(&iopt->usable, mapping->start,
-				       mapping->last))
+	else if (!usable)
 		ret = -EINVAL;
 	if (ret)
 		erase_mapping(iopt, mapping);
@@ -316,19 +331,32 @@ static int start_dirty(struct iopt_mapping *mapping)
 	return mapping->dirty ? 0 : -ENOMEM;
 }
 
+/* What only the MAP that makes a umem knows of it. */
+struct map_source {
+	bool is_new;		/* nobody else knows it */
+	struct file *file;	/* it is memory of a file */
+};
+
 /* Makes a NEW mapping all that a LIVE one has to be, or an error. */
 static int complete_mapping(struct io_pagetable *iopt,
-			    struct iopt_mapping *mapping, bool private)
+			    struct iopt_mapping *mapping,
+			    const struct map_source *src)
 {
+	struct umem *umem = mapping->umem;
 	int ret;
 
 	lockdep_assert_held(&iopt->lock);
 	for (;;) {
 		/* Each step may drop the lock; what comes then, comes next. */
-		if (iopt_must_pin(iopt) && !umem_is_pinned(mapping->umem)) {
+		if ((iopt_must_pin(iopt) || src->file) &&
+		    !umem_is_pinned(umem)) {
 			mutex_unlock(&iopt->lock);
-			ret = private ? umem_pin_new(mapping->umem) :
-					umem_pin(mapping->umem);
+			ret = src->is_new ? umem_pin_new(umem, src->file) :
+					    umem_pin(umem);
+			if (trace_iopt_pin_enabled())
+				trace_iopt_pin(iopt, mapping->start,
+					       mapping->last,
+					       umem_nr_pinned(umem), ret);
 			mutex_lock(&iopt->lock);
 			if (ret)
 				return ret;
@@ -341,18 +369,19 @@ static int complete_mapping(struct io_pagetable *iopt,
 			if (ret)
 				return ret;
 		}
-		if (!iopt_must_pin(iopt) || umem_is_pinned(mapping->umem))
+		if (!iopt_must_pin(iopt) || umem_is_pinned(umem))
 			return 0;
 	}
 }
 
 /* The second half of MAP and COPY; the caller's mapping is NEW and placed. */
 static int finish_map(struct io_pagetable *iopt, struct iopt_mapping *mapping,
-		      bool private)
+		      const struct map_source *src)
 {
 	int ret;
 
-	ret = complete_mapping(iopt, mapping, private);
+	ret = complete_mapping(iopt, mapping, src);
+	trace_iopt_map(iopt, mapping->start, mapping->last, mapping->prot, ret);
 	if (!ret) {
 		/* Nobody waits for a NEW mapping. */
 		mapping->state = MAPPING_LIVE;
@@ -365,7 +394,7 @@ static int finish_map(struct io_pagetable *iopt, struct iopt_mapping *mapping,
 	mutex_lock(&iopt->lock);
 	erase_mapping(iopt, mapping);
 	mutex_unlock(&iopt->lock);
-	free_mapping(mapping);
+	free_mapping(iopt, mapping);
 	return ret;
 }
 
@@ -402,6 +431,51 @@ static int own_umem(struct io_pagetable *iopt, struct umem *umem)
 	return 0;
 }
 
+/* Maps memory at address @at of the calling process, or of @file. */
+static int map_memory(struct io_pagetable *iopt, u64 *iova, unsigned long at,
+		      u64 length, int prot, unsigned int flags,
+		      struct file *file)
+{
+	const struct map_source src = { .is_new = true, .file = file };
+	unsigned long offset = at & ~PAGE_MASK, end;
+	struct iopt_mapping *mapping;
+	struct umem *umem;
+	int ret;
+
+	if (!length || length > ULONG_MAX - PAGE_SIZE ||
+	    check_add_overflow(at, (unsigned long)length - 1, &end))
+		return -EINVAL;
+
+	mapping = alloc_mapping(*iova, prot);
+	if (!mapping)
+		return -ENOMEM;
+	umem = umem_alloc(at - offset,
+			  (offset + length + PAGE_SIZE - 1) >> PAGE_SHIFT,
+			  prot & IOMMU_WRITE);
+	if (!umem) {
+		kmem_cache_free(mapping_cache, mapping);
+		return -ENOMEM;
+	}
+	mapping->umem = umem;
+	mapping->offset = offset;
+
+	mutex_lock(&iopt->lock);
+	ret = place_mapping(iopt, mapping, at, length, flags);
+	if (!ret) {
+		ret = own_umem(iopt, umem);
+		if (ret)
+			erase_mapping(iopt, mapping);
+	}
+	if (ret) {
+		mutex_unlock(&iopt->lock);
+		free_mapping(iopt, mapping);
+		return ret;
+	}
+	/* Once live, the mapping may be gone before we are back. */
+	*iova = mapping->start;
+	return finish_map(iopt, mapping, &src);
+}
+
 /**
  * iopt_map_user - map a range of the calling process's memory
  * @iopt: the space
@@ -409,7 +483,9 @@ static int own_umem(struct io_pagetable *iopt, struct umem *umem)
  * @uaddr: address of the memory, in bytes
  * @length: bytes, for IOVA and memory alike
  * @prot: IOMMU_READ and IOMMU_WRITE
- * @flags: IOPT_MAP_*
+ * @flags: with %IOPT_MAP_AUTO_IOVA an IOVA is chosen; with
+ *	   %IOPT_MAP_USABLE_FIRST a range that is not usable is refused as such
+ *	   even if a mapping is in the way, too
  *
  * All or nothing: after an error no domain maps any of it, nothing is pinned
  * and nothing charged. Memory is pinned at once if there is a domain, else when
@@ -427,45 +503,40 @@ static int own_umem(struct io_pagetable *iopt, struct umem *umem)
 int iopt_map_user(struct io_pagetable *iopt, u64 *iova, unsigned long uaddr,
 		  u64 length, int prot, unsigned int flags)
 {
-	unsigned long offset = uaddr & ~PAGE_MASK, end;
-	struct iopt_mapping *mapping;
-	struct umem *umem;
-	int ret;
-
-	if (!length || length > ULONG_MAX - PAGE_SIZE ||
-	    check_add_overflow(uaddr, (unsigned long)length - 1, &end))
-		return -EINVAL;
-
-	mapping = alloc_mapping(*iova, prot);
-	if (!mapping)
-		return -ENOMEM;
-	umem = umem_alloc(uaddr - offset,
-			  (offset + length + PAGE_SIZE - 1) >> PAGE_SHIFT,
-			  prot & IOMMU_WRITE);
-	if (!umem) {
-		kmem_cache_free(mapping_cache, mapping);
-		return -ENOMEM;
-	}
-	mapping->umem = umem;
-	mapping->offset = offset;
-
-	mutex_lock(&iopt->lock);
-	ret = place_mapping(iopt, mapping, uaddr, length, flags);
-	if (!ret) {
-		ret = own_umem(iopt, umem);
-		if (ret)
-			erase_mapping(iopt, mapping);
-	}
-	if (ret) {
-		mutex_unlock(&iopt->lock);
-		free_mapping(mapping);
-		return ret;
-	}
-	/* Once live, the mapping may be gone before we are back. */
-	*iova = mapping->start;
-	return finish_map(iopt, mapping, true);
+	return map_memory(iopt, iova, uaddr, length, prot, flags, NULL);
 }
 EXPORT_SYMBOL_GPL(iopt_map_user);
+
+/**
+ * iopt_map_file - map memory of a file
+ * @iopt: the space
+ * @iova: as in iopt_map_user()
+ * @file: a memfd, or a file on tmpfs or hugetlbfs
+ * @start: where in the file the memory begins, in bytes
+ * @length: bytes, for IOVA and memory alike
+ * @prot: IOMMU_READ and IOMMU_WRITE
+ * @flags: IOPT_MAP_*
+ *
+ * The memory is pinned at once and stays so until it is unmapped, whether there
+ * is a domain or not, so that it outlives the caller's address space. It is
+ * charged to the caller; see iopt_change_process().
+ *
+ * Context: as iopt_map_user().
+ * Return: as iopt_map_user(); also -EINVAL for another kind of file or beyond
+ * the end of it, -EACCES if it was not opened for such access, -EPERM if seals
+ * forbid it.
+ */
+int iopt_map_file(struct io_pagetable *iopt, u64 *iova, struct file *file,
+		  u64 start, u64 length, int prot, unsigned int flags)
+{
+	u64 size = i_size_read(file_inode(file));
+
+	if (!umem_is_mappable(file) || start > size || length > size - start ||
+	    size > ULONG_MAX)
+		return -EINVAL;
+	return map_memory(iopt, iova, start, length, prot, flags, file);
+}
+EXPORT_SYMBOL_GPL(iopt_map_file);
 
 /**
  * iopt_copy - map the memory of a mapping once more
@@ -486,6 +557,7 @@ EXPORT_SYMBOL_GPL(iopt_map_user);
 int iopt_copy(struct io_pagetable *dst, struct io_pagetable *src, u64 *dst_iova,
 	      u64 src_iova, u64 length, int prot, unsigned int flags)
 {
+	const struct map_source shared = { .is_new = false };
 	struct iopt_mapping *mapping, *source;
 	unsigned long uaddr = 0;
 	u64 src_last;
@@ -526,11 +598,11 @@ int iopt_copy(struct io_pagetable *dst, struct io_pagetable *src, u64 *dst_iova,
 	ret = place_mapping(dst, mapping, uaddr, length, flags);
 	if (ret) {
 		mutex_unlock(&dst->lock);
-		free_mapping(mapping);
+		free_mapping(dst, mapping);
 		return ret;
 	}
 	*dst_iova = mapping->start;
-	return finish_map(dst, mapping, false);
+	return finish_map(dst, mapping, &shared);
 }
 EXPORT_SYMBOL_GPL(iopt_copy);
 
@@ -552,8 +624,11 @@ again:
 	first = iopt_first_mapping(iopt, start);
 	for (mapping = first; mapping && mapping->start <= last;
 	     mapping = iopt_next_mapping(mapping)) {
-		if (mapping->state == MAPPING_NEW)
+		if (mapping->state == MAPPING_NEW) {
+			if (flags & IOPT_UNMAP_BUSY)
+				return -EBUSY;
 			continue;
+		}
 		if (mapping->state != MAPPING_LIVE) {
 			if (iopt_wait_claims(iopt))
 				return -EINTR;
@@ -597,7 +672,7 @@ static u64 end_mappings(struct io_pagetable *iopt, struct iopt_mapping *claimed)
 
 	while ((mapping = claimed)) {
 		claimed = mapping->next;
-		free_mapping(mapping);
+		free_mapping(iopt, mapping);
 		cond_resched();
 	}
 	return bytes;
@@ -610,7 +685,8 @@ static u64 end_mappings(struct io_pagetable *iopt, struct iopt_mapping *claimed)
  * @last: last IOVA, inclusive
  * @flags: with %IOPT_UNMAP_WHOLE_FIRST a mapping that @last cuts is unmapped as
  *	   a whole, and one that @start cuts ends the call; without, a cut
- *	   mapping is an error
+ *	   mapping is an error. With %IOPT_UNMAP_BUSY a MAP under way in the
+ *	   range is an error; without, it is passed over.
  * @unmapped: where to store how many bytes were unmapped; nothing being mapped
  *	      is no error
  *
@@ -618,9 +694,9 @@ static u64 end_mappings(struct io_pagetable *iopt, struct iopt_mapping *claimed)
  * In-kernel users that hold pages are told to let go.
  *
  * Context: may sleep; allocates nothing. Touches no user memory.
- * Return: 0; -EINVAL if a mapping would be cut; -EINTR if a fatal signal came
- * while another task was busy with a mapping of the range. After an error
- * nothing has changed.
+ * Return: 0; -EINVAL if a mapping would be cut; -EBUSY as told; -EINTR if a
+ * fatal signal came while another task was busy with a mapping of the range.
+ * After an error nothing has changed.
  */
 int iopt_unmap(struct io_pagetable *iopt, u64 start, u64 last,
 	       unsigned int flags, u64 *unmapped)
@@ -634,6 +710,7 @@ int iopt_unmap(struct io_pagetable *iopt, u64 start, u64 last,
 	mutex_unlock(&iopt->lock);
 	if (claimed)
 		*unmapped = end_mappings(iopt, claimed);
+	trace_iopt_unmap(iopt, start, last, *unmapped, ret);
 	return ret;
 }
 EXPORT_SYMBOL_GPL(iopt_unmap);
@@ -654,7 +731,8 @@ EXPORT_SYMBOL_GPL(iopt_unmap);
  * neither be pinned nor copied. Not for memory that was copied already: copies
  * would not know.
  *
- * Return: 0; -EINVAL if a mapping would be cut or is invalid already; -EINTR.
+ * Return: 0; -EINVAL if a mapping would be cut, is invalid already or shows
+ * memory of a file; -EINTR.
  * After an error nothing has changed.
  */
 int iopt_invalidate_uaddr(struct io_pagetable *iopt, u64 start, u64 last,
@@ -667,7 +745,7 @@ int iopt_invalidate_uaddr(struct io_pagetable *iopt, u64 start, u64 last,
 	mutex_lock(&iopt->lock);
 	ret = claim_range(iopt, start, last, flags, &claimed);
 	for (mapping = claimed; mapping && !ret; mapping = mapping->next) {
-		if (mapping->uaddr_invalid)
+		if (mapping->uaddr_invalid || umem_is_file(mapping->umem))
 			ret = -EINVAL;
 	}
 	while ((mapping = claimed)) {
@@ -767,6 +845,145 @@ bool iopt_has_invalid_uaddr(struct io_pagetable *iopt)
 	return found;
 }
 EXPORT_SYMBOL_GPL(iopt_has_invalid_uaddr);
+
+/*
+ * Processes that change
+ */
+
+/* One change at a time: it takes the locks of several spaces. */
+static DEFINE_MUTEX(change_lock);
+
+static void lock_all(struct io_pagetable **iopts, unsigned int nr)
+{
+	unsigned int i;
+
+	for (i = 0; i < nr; i++)
+		mutex_lock_nest_lock(&iopts[i]->lock, &change_lock);
+}
+
+static void unlock_all(struct io_pagetable **iopts, unsigned int nr)
+{
+	while (nr--)
+		mutex_unlock(&iopts[nr]->lock);
+}
+
+/* A MAP under way does not exist yet; it comes after the change. */
+static struct iopt_mapping *skip_new(struct iopt_mapping *mapping)
+{
+	while (mapping && mapping->state == MAPPING_NEW)
+		mapping = iopt_next_mapping(mapping);
+	return mapping;
+}
+
+/*
+ * Counts pages that @owner would have to pay for, and marks every umem, until
+ * it finds one that cannot be moved.
+ */
+static int count_due(struct io_pagetable **iopts, unsigned int nr,
+		     struct umem_owner *owner, unsigned long *due)
+{
+	struct iopt_mapping *mapping;
+	unsigned int i;
+
+	*due = 0;
+	for (i = 0; i < nr; i++) {
+		for (mapping = skip_new(iopt_first_mapping(iopts[i], 0));
+		     mapping; mapping = skip_new(iopt_next_mapping(mapping))) {
+			struct umem *umem = mapping->umem;
+
+			if (!umem_is_file(umem))
+				return -EINVAL;
+			if (!test_and_set_bit(UMEM_COUNTED, &umem->flags) &&
+			    !umem_same_account(umem->owner, owner))
+				*due += umem->charged;
+		}
+	}
+	return 0;
+}
+
+/*
+ * Takes the marks away again and, with an @owner, makes him the owner. Returns
+ * a list of the old ones.
+ */
+static struct umem_owner *set_owner(struct io_pagetable **iopts,
+				    unsigned int nr, struct umem_owner *owner)
+{
+	struct umem_owner *list = NULL;
+	struct iopt_mapping *mapping;
+	unsigned int i;
+
+	for (i = 0; i < nr; i++) {
+		for (mapping = iopt_first_mapping(iopts[i], 0); mapping;
+		     mapping = iopt_next_mapping(mapping)) {
+			struct umem *umem = mapping->umem;
+
+			if (test_and_clear_bit(UMEM_COUNTED, &umem->flags) &&
+			    owner)
+				umem_set_owner(umem, owner, &list);
+		}
+	}
+	return list;
+}
+
+/**
+ * iopt_change_process - the calling process answers for what is mapped
+ * @iopts: spaces, each once, that charge in the same way
+ * @nr: how many
+ *
+ * From now on the caller is charged for what any process has mapped in them,
+ * for memory that is mapped several times once.
+ *
+ * Context: may sleep.
+ * Return: 0; -EINVAL if anything is mapped that is not memory of a file;
+ * -ENOMEM if the caller may not pin as much; -EINTR. After an error nothing has
+ * changed.
+ */
+int iopt_change_process(struct io_pagetable **iopts, unsigned int nr)
+{
+	struct umem_owner *owner, *old;
+	unsigned long due, paid = 0;
+	unsigned int i;
+	int ret;
+
+	for (i = 1; i < nr; i++) {
+		if (iopts[i]->config.charge != iopts[0]->config.charge)
+			return -EINVAL;
+	}
+	if (!nr)
+		return 0;
+	owner = umem_owner_of_current(iopts[0]->config.charge, NULL);
+	if (!owner)
+		return -ENOMEM;
+	ret = mutex_lock_killable(&change_lock);
+	if (ret)
+		goto put_owner;
+
+	/* Paid without the locks; what is due may have grown meanwhile. */
+	for (;;) {
+		lock_all(iopts, nr);
+		ret = count_due(iopts, nr, owner, &due);
+		if (ret || due <= paid)
+			break;
+		set_owner(iopts, nr, NULL);
+		unlock_all(iopts, nr);
+		ret = umem_charge(owner, due - paid);
+		if (ret)
+			goto refund;
+		paid = due;
+	}
+	old = set_owner(iopts, nr, ret ? NULL : owner);
+	unlock_all(iopts, nr);
+	umem_refund_owners(old);
+	if (!ret)
+		paid -= due;
+refund:
+	umem_uncharge(owner, paid);
+	mutex_unlock(&change_lock);
+put_owner:
+	umem_owner_put(owner);
+	return ret;
+}
+EXPORT_SYMBOL_GPL(iopt_change_process);
 
 /*
  * Dirty pages
@@ -912,66 +1129,74 @@ int iopt_dirty_read(struct io_pagetable *iopt, u64 start, u64 last,
 }
 EXPORT_SYMBOL_GPL(iopt_dirty_read);
 
-int iopt_map_file(struct io_pagetable *iopt, u64 *iova, struct file *file,
-		  u64 start, u64 length, int prot, unsigned int flags)
-{
-	return -EOPNOTSUPP;
-}
-EXPORT_SYMBOL_GPL(iopt_map_file);
+/*
+ * Which IOVAs, which pages
+ */
 
-int iopt_change_process(struct io_pagetable **iopts, unsigned int nr)
-{
-	return -EOPNOTSUPP;
-}
-EXPORT_SYMBOL_GPL(iopt_change_process);
-
+/**
+ * iopt_set_allowed - restrict the automatic choice of IOVAs
+ * @iopt: the space
+ * @allowed: where to choose from now on, everywhere if empty; becomes the set
+ *	     that was in force before, for the caller to destroy
+ *
+ * What is allowed stays usable: an attach that would exclude any of it fails.
+ * IOVAs that a caller chooses himself are not restricted.
+ *
+ * Return: 0; -EADDRINUSE if not all of it is usable now, and then nothing has
+ * changed.
+ */
 int iopt_set_allowed(struct io_pagetable *iopt, struct iova_ranges *allowed)
 {
-	return -EOPNOTSUPP;
+	int ret = 0;
+
+	mutex_lock(&iopt->lock);
+	if (iova_ranges_is_subset(allowed, &iopt->usable))
+		swap(*allowed, iopt->allowed);
+	else
+		ret = -EADDRINUSE;
+	mutex_unlock(&iopt->lock);
+	return ret;
 }
 EXPORT_SYMBOL_GPL(iopt_set_allowed);
 
-int iopt_reserve(struct io_pagetable *iopt, u64 start, u64 last)
-{
-	return -EOPNOTSUPP;
-}
-EXPORT_SYMBOL_GPL(iopt_reserve);
-
+/**
+ * iopt_set_small_pages - have IOMMUs use their smallest pages, or not
+ * @iopt: the space
+ * @small: never hand a domain more than one page at a time; what is mapped must
+ *	   then consist of whole pages. False concerns what is mapped from now on.
+ *
+ * Return: 0; if @small, -EINVAL if something is mapped in a domain already, and
+ * -EADDRINUSE if a mapping does not consist of whole pages.
+ */
 int iopt_set_small_pages(struct io_pagetable *iopt, bool small)
 {
-	return -EOPNOTSUPP;
+	int ret = 0;
+
+	mutex_lock(&iopt->lock);
+	if (small && !iopt->config.small_pages) {
+		if (iopt->nr_mappings && !list_empty(&iopt->domains))
+			ret = -EINVAL;
+		else if (!iopt_is_aligned(iopt, PAGE_SIZE))
+			ret = -EADDRINUSE;
+	}
+	if (!ret) {
+		iopt->config.small_pages = small;
+		iopt_update_align(iopt);
+	}
+	mutex_unlock(&iopt->lock);
+	return ret;
 }
 EXPORT_SYMBOL_GPL(iopt_set_small_pages);
 
+/**
+ * iopt_get_small_pages - are IOMMUs to use their smallest pages
+ * @iopt: the space
+ */
 bool iopt_get_small_pages(struct io_pagetable *iopt)
 {
-	return false;
+	return READ_ONCE(iopt->config.small_pages);
 }
 EXPORT_SYMBOL_GPL(iopt_get_small_pages);
-
-int iopt_attach_group_to(struct io_pagetable *iopt, struct iommu_group *group,
-			 struct iommu_domain *domain)
-{
-	return -EOPNOTSUPP;
-}
-EXPORT_SYMBOL_GPL(iopt_attach_group_to);
-
-void iopt_get_usage(struct io_pagetable *iopt, struct iopt_usage *usage)
-{
-	*usage = (struct iopt_usage) { };
-}
-EXPORT_SYMBOL_GPL(iopt_get_usage);
-
-#if IS_ENABLED(CONFIG_IOMMUFD_TEST) || \
-	IS_ENABLED(CONFIG_IO_PAGETABLE_KUNIT_TEST)
-bool (*iopt_test_should_fail)(void);
-EXPORT_SYMBOL_GPL(iopt_test_should_fail);
-
-void iopt_test_limit_batch(unsigned int npages)
-{
-}
-EXPORT_SYMBOL_GPL(iopt_test_limit_batch);
-#endif
 
 /*
  * Creation
@@ -992,7 +1217,6 @@ int iopt_init(struct io_pagetable *iopt, const struct iopt_config *config)
 		.config = *config,
 		.id = atomic_inc_return(&last_id),
 		.mappings = RB_ROOT,
-		.align = max(config->align, 1UL),
 	};
 	mutex_init(&iopt->attach_lock);
 	mutex_init(&iopt->access_lock);
@@ -1008,9 +1232,14 @@ int iopt_init(struct io_pagetable *iopt, const struct iopt_config *config)
 	if (ret)
 		return ret;
 	ret = iova_ranges_reserve(&iopt->spare, 1, GFP_KERNEL);
-	if (ret)
+	if (ret) {
 		iova_ranges_destroy(&iopt->usable);
-	return ret;
+		return ret;
+	}
+	mutex_lock(&iopt->lock);
+	iopt_update_align(iopt);
+	mutex_unlock(&iopt->lock);
+	return 0;
 }
 EXPORT_SYMBOL_GPL(iopt_init);
 
@@ -1025,6 +1254,7 @@ void iopt_destroy(struct io_pagetable *iopt)
 {
 	struct iopt_mapping *claimed = NULL;
 
+	iopt_free_reserved(iopt);
 	WARN_ON(!list_empty(&iopt->groups) || !list_empty(&iopt->domains) ||
 		!list_empty(&iopt->accesses));
 
@@ -1046,14 +1276,23 @@ EXPORT_SYMBOL_GPL(iopt_destroy);
 
 static int __init iopt_module_init(void)
 {
+	int ret = umem_init();
+
+	if (ret)
+		return ret;
 	mapping_cache = KMEM_CACHE(iopt_mapping, 0);
-	return mapping_cache ? 0 : -ENOMEM;
+	if (!mapping_cache) {
+		umem_exit();
+		return -ENOMEM;
+	}
+	return 0;
 }
 subsys_initcall(iopt_module_init);
 
 static void __exit iopt_module_exit(void)
 {
 	kmem_cache_destroy(mapping_cache);
+	umem_exit();
 }
 module_exit(iopt_module_exit);
 

@@ -366,15 +366,22 @@ struct rebase {
 	int ret;
 };
 
-/* The same process, but another user. */
+/* The same process, but another user, whom limits bind too. */
 static void rebase_as_root(void *arg)
 {
-	const struct cred *old = override_creds(&init_cred);
+	struct cred *cred = prepare_kernel_cred(NULL);
 	struct rebase *rebase = arg;
+	const struct cred *old;
 
+	rebase->ret = -ENOMEM;
+	if (!cred)
+		return;
+	cap_lower(cred->cap_effective, CAP_IPC_LOCK);
+	old = override_creds(cred);
 	rebase->ret = iopt_update_uaddr(rebase->iopt, IOVA, rebase->length,
 					rebase->uaddr);
 	revert_creds(old);
+	put_cred(cred);
 }
 
 /*

@@ -19,16 +19,40 @@
  * for it can be killed.
  */
 #include <linux/capability.h>
+#include <linux/export.h>
+#include <linux/file.h>
+#include <linux/magic.h>
 #include <linux/mm.h>
+#include <linux/mman.h>
 #include <linux/pagemap.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/task.h>
 #include <linux/sched/user.h>
+#include <linux/shmem_fs.h>
 #include <linux/slab.h>
 #include <linux/wait_bit.h>
 
 #include "internal.h"
+
+#if IS_ENABLED(CONFIG_IOMMUFD_TEST) || \
+	IS_ENABLED(CONFIG_IO_PAGETABLE_KUNIT_TEST)
+bool (*iopt_test_should_fail)(void);
+EXPORT_SYMBOL_GPL(iopt_test_should_fail);
+
+unsigned int iopt_test_batch;
+
+/**
+ * iopt_test_limit_batch - behave as if there were little memory
+ * @npages: at most so many pages are pinned at a time, and so many extents
+ *	    recorded in a piece of memory; 0 for no limit
+ */
+void iopt_test_limit_batch(unsigned int npages)
+{
+	WRITE_ONCE(iopt_test_batch, npages);
+}
+EXPORT_SYMBOL_GPL(iopt_test_limit_batch);
+#endif
 
 /* Pages pinned at a time: a few on the stack, or a page full of pointers. */
 #define UMEM_STACK_BATCH	16
@@ -76,7 +100,10 @@ struct umem_owner *umem_owner_of_current(enum iopt_charge charge,
 	struct user_struct *user = current_user();
 	struct umem_owner *owner;
 
-	if (cached && cached->mm == current->mm &&
+	/* Who need not pay leaves the limit to those who share the user. */
+	if (charge == IOPT_CHARGE_USER && may_exceed)
+		charge = IOPT_CHARGE_NONE;
+	if (cached && cached->mm == current->mm && cached->charge == charge &&
 	    cached->may_exceed == may_exceed && cached->user == user &&
 	    cached->task == current->group_leader) {
 		refcount_inc(&cached->refs);
@@ -93,6 +120,8 @@ struct umem_owner *umem_owner_of_current(enum iopt_charge charge,
 	mmgrab(owner->mm);
 	owner->task = get_task_struct(current->group_leader);
 	owner->user = get_uid(user);
+	owner->refund = 0;
+	owner->next = NULL;
 	return owner;
 }
 
@@ -123,11 +152,18 @@ static int charge_user(struct umem_owner *owner, unsigned long npages)
 	return 0;
 }
 
-/*
+/**
+ * umem_charge - have somebody pay for pages
+ * @owner: who pays
+ * @npages: how many pages
+ *
  * What mm->locked_vm does not show of a process, mm->pinned_vm does. Not both:
  * others hold the sum of theirs against RLIMIT_MEMLOCK.
+ *
+ * Context: may sleep, and takes mmap_lock: no lock of a space may be held.
+ * Return: 0; -ENOMEM if @owner may not pin as much; -EINTR.
  */
-static int charge(struct umem_owner *owner, unsigned long npages)
+int umem_charge(struct umem_owner *owner, unsigned long npages)
 {
 	int ret = 0;
 
@@ -153,8 +189,14 @@ static int charge(struct umem_owner *owner, unsigned long npages)
 	return ret;
 }
 
-/* Cannot fail: what is given back was charged before. */
-static void uncharge(struct umem_owner *owner, unsigned long npages)
+/**
+ * umem_uncharge - give back what umem_charge() took
+ * @owner: who paid
+ * @npages: how much of it
+ *
+ * Cannot fail. May sleep, and takes mmap_lock: no lock of a space may be held.
+ */
+void umem_uncharge(struct umem_owner *owner, unsigned long npages)
 {
 	if (!npages)
 		return;
@@ -176,10 +218,11 @@ static void uncharge(struct umem_owner *owner, unsigned long npages)
 	}
 }
 
-static bool same_account(const struct umem_owner *a, const struct umem_owner *b)
+/* Does it make no difference which of the two pays? */
+bool umem_same_account(const struct umem_owner *a, const struct umem_owner *b)
 {
 	/* mm->pinned_vm shows what the user pays, so it has to be the same. */
-	return a->mm == b->mm &&
+	return a->mm == b->mm && a->charge == b->charge &&
 	       (a->charge == IOPT_CHARGE_PROCESS || a->user == b->user);
 }
 
@@ -207,23 +250,23 @@ static unsigned long count_chargeable(struct mm_struct *mm, unsigned long start,
  * device memory in the range, so that a BAR larger than the limit can be
  * mapped; elsewhere the surplus is given back after pinning.
  */
-static int charge_range(struct umem_owner *owner, unsigned long uaddr,
-			unsigned long npages, unsigned long paid,
-			unsigned long *charged)
+static int charge_range(struct umem_owner *owner, struct umem *umem,
+			unsigned long paid, unsigned long *charged)
 {
+	unsigned long npages = umem->npages;
 	unsigned long chargeable;
 	int ret;
 
 	*charged = npages - paid;
-	ret = charge(owner, *charged);
-	if (ret != -ENOMEM)
+	ret = umem_charge(owner, *charged);
+	if (ret != -ENOMEM || umem_is_file(umem))
 		return ret;
 
-	chargeable = count_chargeable(owner->mm, uaddr, npages);
+	chargeable = count_chargeable(owner->mm, umem->uaddr, npages);
 	if (chargeable == npages || chargeable < paid)
 		return -ENOMEM;
 	*charged = chargeable - paid;
-	return charge(owner, *charged);
+	return umem_charge(owner, *charged);
 }
 
 /*
@@ -261,6 +304,7 @@ static struct umem_extent *next_extent(struct umem_recorder *rec)
 	capacity = min_t(unsigned long, umem->npages - rec->index,
 			 min_t(u32, capacity, (PAGE_SIZE - sizeof(*chunk)) /
 					      sizeof(chunk->extents[0])));
+	capacity = iopt_test_limit(capacity);
 	chunk = kmalloc(struct_size(chunk, extents, capacity),
 			GFP_KERNEL_ACCOUNT);
 	if (!chunk)
@@ -551,18 +595,21 @@ static long pin_or_fault(struct mm_struct *mm, unsigned long uaddr,
 	return pin_batch(mm, uaddr, npages, writable, 0, pages);
 }
 
+/* Pins and records what follows, @npages at @uaddr; @batch pages at a time. */
 static int record_range(struct umem_recorder *rec, struct mm_struct *mm,
-			unsigned long uaddr, struct page **pages,
-			unsigned long batch)
+			unsigned long uaddr, unsigned long npages,
+			struct page **pages, unsigned long batch)
 {
-	unsigned long npages = rec->umem->npages;
+	unsigned long start = rec->index, done;
 	unsigned int round = 0;
 
-	while (rec->index < npages) {
-		unsigned long n = min(npages - rec->index, batch), recorded;
-		unsigned long at = uaddr + (rec->index << PAGE_SHIFT);
+	while ((done = rec->index - start) < npages) {
+		unsigned long n = min(npages - done, batch), recorded;
+		unsigned long at = uaddr + (done << PAGE_SHIFT);
 		long ret;
 
+		if (iopt_test_fails())
+			return -ENOMEM;
 		ret = pin_or_fault(mm, at, n, umem_is_writable(rec->umem),
 				   round, pages);
 		if (ret > 0) {
@@ -583,6 +630,72 @@ static int record_range(struct umem_recorder *rec, struct mm_struct *mm,
 		cond_resched();
 	}
 	return 0;
+}
+
+/*
+ * Files
+ */
+
+/* Bytes of a file that are mapped at a time: they cost page tables. */
+#define UMEM_FILE_WINDOW	((u64)SZ_1G)
+
+/* The pages that a file is made of; mappings of it are so aligned. */
+static u64 file_page_size(struct file *file)
+{
+	const struct super_block *sb = file_inode(file)->i_sb;
+
+	return sb->s_magic == HUGETLBFS_MAGIC ? sb->s_blocksize : PAGE_SIZE;
+}
+
+/**
+ * umem_is_mappable - can the memory of a file be pinned without its mappings
+ * @file: any file
+ *
+ * Return: true for files that are nothing but memory: memfd, shmem, hugetlbfs.
+ */
+bool umem_is_mappable(struct file *file)
+{
+	return shmem_mapping(file->f_mapping) ||
+	       file_inode(file)->i_sb->s_magic == HUGETLBFS_MAGIC;
+}
+
+/*
+ * Only what is mapped by a process can be pinned in 6.1 such that pages are
+ * moved out of where they could not stay. So the file is mapped into the
+ * caller's address space, a window at a time, for no longer than it takes to
+ * pin it. That way mm also checks what the file was opened for and its seals.
+ *
+ * Other threads of the process see the window. They can do nothing with it
+ * that they could not do with the file, and what they put in its place would be
+ * memory of their own. A child forked meanwhile inherits the window and keeps
+ * it, as if its parent had mapped the file, until it exits or unmaps it.
+ * After mlockall(MCL_FUTURE) the window counts as locked while it exists.
+ */
+static int record_file(struct umem_recorder *rec, struct file *file,
+		       struct page **pages, unsigned long batch)
+{
+	const struct umem *umem = rec->umem;
+	u64 start = umem->uaddr, end = start + (umem->npages << PAGE_SHIFT);
+	int prot = PROT_READ | (umem_is_writable(umem) ? PROT_WRITE : 0);
+	u64 page_size = file_page_size(file);
+	u64 window = max(UMEM_FILE_WINDOW, page_size);
+	int ret = 0;
+
+	while (!ret && rec->index < umem->npages) {
+		u64 at = start + (rec->index << PAGE_SHIFT);
+		u64 first = ALIGN_DOWN(at, page_size);
+		u64 next = min(end, ALIGN_DOWN(at, window) + window);
+		u64 size = ALIGN(next, page_size) - first;
+		unsigned long uaddr;
+
+		uaddr = vm_mmap(file, 0, size, prot, MAP_SHARED, first);
+		if (IS_ERR_VALUE(uaddr))
+			return (long)uaddr == -EAGAIN ? -ENOMEM : (long)uaddr;
+		ret = record_range(rec, current->mm, uaddr + (at - first),
+				   (next - at) >> PAGE_SHIFT, pages, batch);
+		vm_munmap(uaddr, size);
+	}
+	return ret;
 }
 
 static void unpin_extent(const struct umem_extent *extent, bool dirty)
@@ -622,7 +735,7 @@ static void drop_extents(struct umem *umem)
 }
 
 static int pin_and_record(struct umem *umem, struct mm_struct *mm,
-			  unsigned long uaddr, unsigned long *nr_pinned)
+			  struct file *file, unsigned long *nr_pinned)
 {
 	struct page *few[UMEM_STACK_BATCH], **pages = few;
 	unsigned long batch = ARRAY_SIZE(few);
@@ -638,7 +751,12 @@ static int pin_and_record(struct umem *umem, struct mm_struct *mm,
 		else
 			pages = few;
 	}
-	ret = record_range(&rec, mm, uaddr, pages, batch);
+	batch = iopt_test_limit(batch);
+	if (unlikely(file))
+		ret = record_file(&rec, file, pages, batch);
+	else
+		ret = record_range(&rec, mm, umem->uaddr, umem->npages, pages,
+				   batch);
 	if (pages != few)
 		free_page((unsigned long)pages);
 	if (ret)
@@ -648,7 +766,7 @@ static int pin_and_record(struct umem *umem, struct mm_struct *mm,
 }
 
 /* With UMEM_PIN_LOCK, or nobody else knowing the umem. */
-static int umem_pin_locked(struct umem *umem)
+static int umem_pin_locked(struct umem *umem, struct file *file)
 {
 	struct umem_owner *owner = umem->owner;
 	unsigned long paid, charged, nr_pinned;
@@ -668,24 +786,24 @@ static int umem_pin_locked(struct umem *umem)
 		ret = -EFAULT;
 		goto give_back_singles;
 	}
-	ret = charge_range(owner, umem->uaddr, umem->npages, paid, &charged);
+	ret = charge_range(owner, umem, paid, &charged);
 	if (ret)
 		goto put_mm;
 	charged += paid;
-	ret = pin_and_record(umem, mm, umem->uaddr, &nr_pinned);
+	ret = pin_and_record(umem, mm, file, &nr_pinned);
 	if (!ret && nr_pinned > charged) {
 		/* Device memory became ordinary memory while we looked. */
 		drop_extents(umem);
 		ret = -ENOMEM;
 	}
 	if (ret) {
-		uncharge(owner, charged - paid);
+		umem_uncharge(owner, charged - paid);
 		goto put_mm;
 	}
 	if (remote)
 		mmput(mm);
 
-	uncharge(owner, charged - nr_pinned);
+	umem_uncharge(owner, charged - nr_pinned);
 	umem->charged = nr_pinned;
 	/* Extents are visible before the bit: pairs with umem_is_pinned(). */
 	smp_mb__before_atomic();
@@ -697,7 +815,7 @@ static int umem_pin_locked(struct umem *umem)
 		spin_lock(&umem->lock);
 		swap(paid, umem->singles->charged);
 		spin_unlock(&umem->lock);
-		uncharge(owner, paid);
+		umem_uncharge(owner, paid);
 	}
 	return 0;
 
@@ -713,20 +831,26 @@ give_back_singles:
 					umem->singles->charged);
 		umem->singles->charged += paid - gone;
 		spin_unlock(&umem->lock);
-		uncharge(owner, gone);
+		umem_uncharge(owner, gone);
 	}
 	return ret;
 }
 
 /**
  * umem_pin_new - umem_pin() for a umem that only the caller knows
- * @umem: the umem
+ * @umem: the umem, owned by the calling process
+ * @file: the file whose memory it is, or %NULL; see umem_is_mappable()
  *
- * Context and return value as for umem_pin().
+ * Memory of a file stays pinned for as long as the umem exists.
+ *
+ * Context and return value as for umem_pin(); for a file also what mm answers
+ * when it is mapped: -EACCES or -EPERM if it may not be accessed like this.
  */
-int umem_pin_new(struct umem *umem)
+int umem_pin_new(struct umem *umem, struct file *file)
 {
-	return umem_pin_locked(umem);
+	if (file)
+		umem->flags |= BIT(UMEM_FILE);
+	return umem_pin_locked(umem, file);
 }
 
 /**
@@ -748,7 +872,7 @@ int umem_pin(struct umem *umem)
 	if (wait_on_bit_lock(&umem->flags, UMEM_PIN_LOCK, TASK_KILLABLE))
 		return -EINTR;
 	if (!umem_is_pinned(umem))
-		ret = umem_pin_locked(umem);
+		ret = umem_pin_locked(umem, NULL);
 	clear_and_wake_up_bit(UMEM_PIN_LOCK, &umem->flags);
 	return ret;
 }
@@ -759,15 +883,38 @@ int umem_pin(struct umem *umem)
  *
  * Cannot fail and allocates nothing. Does nothing if @umem is not pinned.
  * Context: may sleep.
+ * Return: pages that are pinned no more.
  */
-void umem_unpin(struct umem *umem)
+unsigned long umem_unpin(struct umem *umem)
 {
+	unsigned long npages;
+
 	if (!umem_is_pinned(umem))
-		return;
+		return 0;
 	clear_bit(UMEM_PINNED, &umem->flags);
 	drop_extents(umem);
-	uncharge(umem->owner, umem->charged);
+	npages = umem->charged;
 	umem->charged = 0;
+	umem_uncharge(umem->owner, npages);
+	return npages;
+}
+
+/**
+ * umem_nr_pinned - how much of a umem is pinned at the moment
+ * @umem: the umem
+ *
+ * Return: pages, device memory not counted.
+ */
+unsigned long umem_nr_pinned(struct umem *umem)
+{
+	unsigned long npages = READ_ONCE(umem->charged);
+
+	if (!npages && READ_ONCE(umem->singles)) {
+		spin_lock(&umem->lock);
+		npages = umem->singles->nr;
+		spin_unlock(&umem->lock);
+	}
+	return npages;
 }
 
 /**
@@ -799,27 +946,74 @@ int umem_rebase(struct umem *umem, struct umem_owner *owner,
 		due = umem->charged;
 		if (umem->singles)
 			due += umem->singles->charged;
-		if (same_account(owner, old))
+		if (umem_same_account(owner, old))
 			due = 0;
 		if (due <= paid) {
 			umem->owner = owner;
 			umem->uaddr = uaddr;
 			spin_unlock(&umem->lock);
-			uncharge(owner, paid - due);
-			uncharge(old, due);
+			umem_uncharge(owner, paid - due);
+			umem_uncharge(old, due);
 			umem_owner_put(old);
 			break;
 		}
 		spin_unlock(&umem->lock);
-		ret = charge(owner, due - paid);
+		ret = umem_charge(owner, due - paid);
 		if (ret) {
-			uncharge(owner, paid);
+			umem_uncharge(owner, paid);
 			break;
 		}
 		paid = due;
 	}
 	clear_and_wake_up_bit(UMEM_PIN_LOCK, &umem->flags);
 	return ret;
+}
+
+/**
+ * umem_set_owner - name a new owner, who has paid
+ * @umem: the umem, pinned, of a locked space
+ * @owner: the new owner
+ * @list: owners that there were before, for umem_refund_owners()
+ *
+ * Allocates nothing and charges nobody.
+ */
+void umem_set_owner(struct umem *umem, struct umem_owner *owner,
+		    struct umem_owner **list)
+{
+	struct umem_owner *old;
+
+	refcount_inc(&owner->refs);
+	spin_lock(&umem->lock);
+	old = umem->owner;
+	umem->owner = owner;
+	spin_unlock(&umem->lock);
+
+	if (!old->refund && umem->charged && !umem_same_account(owner, old)) {
+		refcount_inc(&old->refs);
+		old->next = *list;
+		*list = old;
+	}
+	if (!umem_same_account(owner, old))
+		old->refund += umem->charged;
+	umem_owner_put(old);
+}
+
+/**
+ * umem_refund_owners - give back to all on a list what they paid
+ * @list: what umem_set_owner() made
+ *
+ * Context: may sleep.
+ */
+void umem_refund_owners(struct umem_owner *list)
+{
+	struct umem_owner *owner;
+
+	while ((owner = list)) {
+		list = owner->next;
+		umem_uncharge(owner, owner->refund);
+		owner->refund = 0;
+		umem_owner_put(owner);
+	}
 }
 
 /*
@@ -957,7 +1151,7 @@ int umem_pin_single(struct umem *umem, unsigned long index,
 		goto free_single;
 again:
 	src = umem_source(umem);
-	ret = charge(src.owner, 1);
+	ret = umem_charge(src.owner, 1);
 	if (ret)
 		goto put_owner;
 	/* The next user may write, and gets the same page. */
@@ -970,7 +1164,7 @@ again:
 	if (moved) {
 		spin_unlock(&umem->lock);
 		unpin_user_page(single->page);
-		uncharge(src.owner, 1);
+		umem_uncharge(src.owner, 1);
 		umem_owner_put(src.owner);
 		goto again;
 	}
@@ -996,7 +1190,7 @@ again:
 	/* Somebody else was faster, or took the reserved room with him. */
 	unpin_user_page(single->page);
 uncharge:
-	uncharge(src.owner, 1);
+	umem_uncharge(src.owner, 1);
 put_owner:
 	umem_owner_put(src.owner);
 	xa_release(&singles->pages, index);
@@ -1036,7 +1230,7 @@ void umem_unpin_single(struct umem *umem, unsigned long index)
 	unpin_user_pages_dirty_lock(&single->page, 1, umem_is_writable(umem));
 	kfree(single);
 	if (payer) {
-		uncharge(payer, 1);
+		umem_uncharge(payer, 1);
 		umem_owner_put(payer);
 	}
 }
@@ -1044,6 +1238,19 @@ void umem_unpin_single(struct umem *umem, unsigned long index)
 /*
  * Lifetime and walking
  */
+
+static struct kmem_cache *umem_cache;
+
+int __init umem_init(void)
+{
+	umem_cache = KMEM_CACHE(umem, 0);
+	return umem_cache ? 0 : -ENOMEM;
+}
+
+void umem_exit(void)
+{
+	kmem_cache_destroy(umem_cache);
+}
 
 /**
  * umem_alloc - describe a range of user memory
@@ -1059,7 +1266,7 @@ void umem_unpin_single(struct umem *umem, unsigned long index)
 struct umem *umem_alloc(unsigned long uaddr, unsigned long npages,
 			bool writable)
 {
-	struct umem *umem = kmalloc(sizeof(*umem), GFP_KERNEL_ACCOUNT);
+	struct umem *umem = kmem_cache_alloc(umem_cache, GFP_KERNEL_ACCOUNT);
 
 	if (!umem)
 		return NULL;
@@ -1078,12 +1285,16 @@ struct umem *umem_alloc(unsigned long uaddr, unsigned long npages,
  * @umem: the umem
  *
  * Cannot fail and allocates nothing. May sleep.
+ *
+ * Return: pages that are pinned no more.
  */
-void umem_put(struct umem *umem)
+unsigned long umem_put(struct umem *umem)
 {
+	unsigned long npages;
+
 	if (!refcount_dec_and_test(&umem->refs))
-		return;
-	umem_unpin(umem);
+		return 0;
+	npages = umem_unpin(umem);
 	if (umem->singles) {
 		struct umem_single *single;
 		unsigned long index;
@@ -1097,7 +1308,8 @@ void umem_put(struct umem *umem)
 		kfree(umem->singles);
 	}
 	umem_owner_put(umem->owner);
-	kfree(umem);
+	kmem_cache_free(umem_cache, umem);
+	return npages;
 }
 
 /**
