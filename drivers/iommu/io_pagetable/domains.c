@@ -207,6 +207,19 @@ static void put_domain(struct iopt_domain *d)
 }
 
 /**
+ * iopt_is_filled - is a mapping in every domain
+ * @iopt: the space, locked
+ * @mapping: a mapping that the caller claimed
+ */
+bool iopt_is_filled(struct io_pagetable *iopt, struct iopt_mapping *mapping)
+{
+	lockdep_assert_held(&iopt->lock);
+	return list_empty(&iopt->domains) ||
+	       list_last_entry(&iopt->domains, struct iopt_domain,
+			       node)->seq <= mapping->seq;
+}
+
+/**
  * iopt_fill_domains - bring a mapping into every domain that it is not in yet
  * @iopt: the space, locked; the lock is dropped for the work
  * @mapping: a mapping that the caller claimed, with its umem pinned if there is

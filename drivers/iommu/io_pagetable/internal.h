@@ -160,7 +160,7 @@ enum mapping_state {
  * @offset: bytes from the umem's first page to what @start maps
  * @seq: the mapping is in every domain of the space whose seq is not greater,
  *	 and in no other; changed by whoever claims the mapping
- * @next: the list of its claimer
+ * @next: the list of its claimer, %NULL while it is live
  * @dirty: pages that in-kernel users may have written, a bit each, while dirty
  *	   tracking is on; iopt->lock
  * @nr_pins: pages that in-kernel users hold, and copies in flight; iopt->lock
@@ -203,6 +203,7 @@ bool iopt_must_pin(struct io_pagetable *iopt);
 void iopt_update_align(struct io_pagetable *iopt);
 bool iopt_is_aligned(struct io_pagetable *iopt, unsigned long align);
 void iopt_free_reserved(struct io_pagetable *iopt);
+bool iopt_is_filled(struct io_pagetable *iopt, struct iopt_mapping *mapping);
 int iopt_fill_domains(struct io_pagetable *iopt, struct iopt_mapping *mapping);
 void iopt_clear_domains(struct io_pagetable *iopt,
 			struct iopt_mapping *mappings);

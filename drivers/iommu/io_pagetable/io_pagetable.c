@@ -254,6 +254,9 @@ static int choose_iova(struct io_pagetable *iopt, unsigned long uaddr,
 {
 	u64 offset = uaddr & ~PAGE_MASK, align = PMD_SIZE, place;
 
+	/* So that a place is nowhere near the end of what u64 can say. */
+	if (length >= ULONG_MAX / 2)
+		return -EOVERFLOW;
 	if (length < PMD_SIZE)
 		align = roundup_pow_of_two(length);
 	if (uaddr)
@@ -269,35 +272,57 @@ static int choose_iova(struct io_pagetable *iopt, unsigned long uaddr,
 	return 0;
 }
 
-/* Enters a NEW mapping where it belongs, which reserves its IOVAs. */
-static int place_mapping(struct io_pagetable *iopt,
-			 struct iopt_mapping *mapping, unsigned long uaddr,
-			 u64 length, unsigned int flags)
+static void erase_mappings(struct io_pagetable *iopt,
+			   struct iopt_mapping *mappings,
+			   struct iopt_mapping *end)
 {
+	for (; mappings != end; mappings = mappings->next)
+		erase_mapping(iopt, mappings);
+}
+
+/*
+ * Enters a chain of NEW mappings, side by side from @iova on, which reserves
+ * their IOVAs; all or none. Their bounds count from 0 before. @uaddr is what
+ * the first one is to be aligned with.
+ */
+static int place_mappings(struct io_pagetable *iopt,
+			  struct iopt_mapping *mappings, u64 iova,
+			  unsigned long uaddr, u64 length, unsigned int flags)
+{
+	struct iopt_mapping *mapping;
 	bool usable;
+	u64 last;
 	int ret;
 
 	lockdep_assert_held(&iopt->lock);
 	if (!length || ((length | uaddr) & (iopt->align - 1)))
 		return -EINVAL;
+	for (mapping = mappings->next; mapping; mapping = mapping->next) {
+		if ((mapping->start | mapping->offset) & (iopt->align - 1))
+			return -EINVAL;
+	}
 	if (flags & IOPT_MAP_AUTO_IOVA) {
-		ret = choose_iova(iopt, uaddr, length, &mapping->start);
+		ret = choose_iova(iopt, uaddr, length, &iova);
 		if (ret)
 			return ret;
 	}
-	if (mapping->start & (iopt->align - 1))
+	if (iova & (iopt->align - 1))
 		return -EINVAL;
-	if (check_add_overflow(mapping->start, length - 1, &mapping->last) ||
-	    mapping->last > ULONG_MAX)
+	if (check_add_overflow(iova, length - 1, &last) || last > ULONG_MAX)
 		return -EINVAL;
-
-	usable = iova_ranges_contains(&iopt->usable, mapping->start,
-				      mapping->last);
+	usable = iova_ranges_contains(&iopt->usable, iova, last);
 	if (!usable && (flags & IOPT_MAP_USABLE_FIRST))
 		return -EINVAL;
+
 	/* In the order in which type1 always answered. */
-	if (!insert_mapping(iopt, mapping))
-		return -EEXIST;
+	for (mapping = mappings; mapping; mapping = mapping->next) {
+		mapping->start += iova;
+		mapping->last += iova;
+		if (!insert_mapping(iopt, mapping)) {
+			erase_mappings(iopt, mappings, mapping);
+			return -EEXIST;
+		}
+	}
 	ret = 0;
 	if (iopt->config.max_mappings &&
 	    iopt->nr_mappings > iopt->config.max_mappings)
@@ -305,7 +330,7 @@ static int place_mapping(struct io_pagetable *iopt,
 	else if (!usable)
 		ret = -EINVAL;
 	if (ret)
-		erase_mapping(iopt, mapping);
+		erase_mappings(iopt, mappings, NULL);
 	return ret;
 }
 
@@ -374,31 +399,85 @@ static int complete_mapping(struct io_pagetable *iopt,
 	}
 }
 
-/* The second half of MAP and COPY; the caller's mapping is NEW and placed. */
-static int finish_map(struct io_pagetable *iopt, struct iopt_mapping *mapping,
-		      const struct map_source *src)
+/* Has nothing come since a mapping was completed that it lacks? */
+static bool is_complete(struct io_pagetable *iopt, struct iopt_mapping *mapping)
 {
+	return (!iopt_must_pin(iopt) || umem_is_pinned(mapping->umem)) &&
+	       (!iopt->dirty_tracking || mapping->dirty) &&
+	       iopt_is_filled(iopt, mapping);
+}
+
+/* As complete_mapping(), for a chain. */
+static int complete_mappings(struct io_pagetable *iopt,
+			     struct iopt_mapping *mappings,
+			     const struct map_source *src)
+{
+	struct iopt_mapping *mapping = mappings;
 	int ret;
 
-	ret = complete_mapping(iopt, mapping, src);
-	trace_iopt_map(iopt, mapping->start, mapping->last, mapping->prot, ret);
-	if (!ret) {
-		/* Nobody waits for a NEW mapping. */
-		mapping->state = MAPPING_LIVE;
-		mutex_unlock(&iopt->lock);
-		return 0;
-	}
+	do {
+		ret = complete_mapping(iopt, mapping, src);
+		if (ret)
+			return ret;
+		mapping = mapping->next;
+		/* Completing one takes time, in which others may fall behind. */
+		if (!mapping && mappings->next) {
+			mapping = mappings;
+			while (mapping && is_complete(iopt, mapping))
+				mapping = mapping->next;
+		}
+	} while (mapping);
+	return 0;
+}
 
+static void free_mappings(struct io_pagetable *iopt,
+			  struct iopt_mapping *mappings)
+{
+	struct iopt_mapping *mapping;
+
+	while ((mapping = mappings)) {
+		mappings = mapping->next;
+		free_mapping(iopt, mapping);
+		cond_resched();
+	}
+}
+
+/*
+ * The second half of MAP and COPY; the caller's mappings are NEW and placed. All
+ * become live in one locked step.
+ */
+static int finish_map(struct io_pagetable *iopt, struct iopt_mapping *mappings,
+		      const struct map_source *src)
+{
+	struct iopt_mapping *mapping, *next;
+	int ret;
+
+	ret = complete_mappings(iopt, mappings, src);
+	for (mapping = mappings; mapping; mapping = next) {
+		next = mapping->next;
+		trace_iopt_map(iopt, mapping->start, mapping->last,
+			       mapping->prot, ret);
+		if (!ret) {
+			/* Nobody waits for a NEW mapping. */
+			mapping->next = NULL;
+			mapping->state = MAPPING_LIVE;
+		}
+	}
 	mutex_unlock(&iopt->lock);
-	iopt_clear_domains(iopt, mapping);
+	if (!ret)
+		return 0;
+
+	iopt_clear_domains(iopt, mappings);
 	mutex_lock(&iopt->lock);
-	erase_mapping(iopt, mapping);
+	erase_mappings(iopt, mappings, NULL);
 	mutex_unlock(&iopt->lock);
-	free_mapping(iopt, mapping);
+	free_mappings(iopt, mappings);
 	return ret;
 }
 
-static struct iopt_mapping *alloc_mapping(u64 start, int prot)
+/* A NEW mapping, whose bounds count from 0 as yet. */
+static struct iopt_mapping *alloc_mapping(u64 start, u64 last, u64 offset,
+					  int prot)
 {
 	struct iopt_mapping *mapping;
 
@@ -407,6 +486,8 @@ static struct iopt_mapping *alloc_mapping(u64 start, int prot)
 		return NULL;
 	*mapping = (struct iopt_mapping) {
 		.start = start,
+		.last = last,
+		.offset = offset,
 		.prot = prot,
 		.state = MAPPING_NEW,
 	};
@@ -446,7 +527,7 @@ static int map_memory(struct io_pagetable *iopt, u64 *iova, unsigned long at,
 	    check_add_overflow(at, (unsigned long)length - 1, &end))
 		return -EINVAL;
 
-	mapping = alloc_mapping(*iova, prot);
+	mapping = alloc_mapping(0, length - 1, offset, prot);
 	if (!mapping)
 		return -ENOMEM;
 	umem = umem_alloc(at - offset,
@@ -457,10 +538,9 @@ static int map_memory(struct io_pagetable *iopt, u64 *iova, unsigned long at,
 		return -ENOMEM;
 	}
 	mapping->umem = umem;
-	mapping->offset = offset;
 
 	mutex_lock(&iopt->lock);
-	ret = place_mapping(iopt, mapping, at, length, flags);
+	ret = place_mappings(iopt, mapping, *iova, at, length, flags);
 	if (!ret) {
 		ret = own_umem(iopt, umem);
 		if (ret)
@@ -496,7 +576,8 @@ static int map_memory(struct io_pagetable *iopt, u64 *iova, unsigned long at,
  * signal.
  * Return: 0; -EINVAL if the range is empty, wraps, is misaligned or is not
  * usable; -EEXIST if a mapping is in the way; -ENOSPC if there may be no more
- * mappings, or no IOVA is left to choose; -EFAULT if there is no such memory;
+ * mappings, or no IOVA is left to choose; -EOVERFLOW if there never is one for
+ * so long a range; -EFAULT if there is no such memory;
  * -ENOMEM if the caller may not pin as much or memory ran out; -EINTR; or what
  * an IOMMU driver answered.
  */
@@ -538,14 +619,80 @@ int iopt_map_file(struct io_pagetable *iopt, u64 *iova, struct file *file,
 }
 EXPORT_SYMBOL_GPL(iopt_map_file);
 
+/*
+ * May [@start, @last] be copied? Only from mappings that are live and leave no
+ * gap, all at the same time.
+ */
+static int check_source(struct io_pagetable *iopt, u64 start, u64 last,
+			int prot)
+{
+	struct iopt_mapping *mapping;
+	u64 at = start;
+
+	lockdep_assert_held(&iopt->lock);
+	for (;;) {
+		mapping = iopt_first_mapping(iopt, at);
+		if (!mapping || mapping->start > at ||
+		    mapping->state == MAPPING_NEW)
+			return -ENOENT;
+		if (mapping->state != MAPPING_LIVE) {
+			if (iopt_wait_claims(iopt))
+				return -EINTR;
+			at = start;
+			continue;
+		}
+		if (mapping->uaddr_invalid)
+			return -EFAULT;
+		if ((prot & IOMMU_WRITE) && !umem_is_writable(mapping->umem))
+			return -EPERM;
+		if (mapping->last >= last)
+			return 0;
+		at = mapping->last + 1;
+	}
+}
+
+/* A chain of NEW mappings of what [@start, @last] maps, one for each there. */
+static int copy_mappings(struct io_pagetable *iopt, u64 start, u64 last,
+			 int prot, struct iopt_mapping **copies)
+{
+	struct iopt_mapping *mapping, *copy, **tail = copies;
+	u64 from, to;
+	int ret;
+
+	mutex_lock(&iopt->lock);
+	ret = check_source(iopt, start, last, prot);
+	for (mapping = ret ? NULL : iopt_first_mapping(iopt, start);
+	     mapping && mapping->start <= last;
+	     mapping = iopt_next_mapping(mapping)) {
+		from = max(start, mapping->start);
+		to = min(last, mapping->last);
+		copy = alloc_mapping(from - start, to - start,
+				     mapping->offset + (from - mapping->start),
+				     prot ?: mapping->prot);
+		if (!copy) {
+			ret = -ENOMEM;
+			break;
+		}
+		copy->umem = mapping->umem;
+		umem_get(copy->umem);
+		*tail = copy;
+		tail = &copy->next;
+	}
+	mutex_unlock(&iopt->lock);
+	if (ret)
+		free_mappings(iopt, *copies);
+	return ret;
+}
+
 /**
- * iopt_copy - map the memory of a mapping once more
+ * iopt_copy - map the memory of mappings once more
  * @dst: the space to map it in
  * @src: the space where it is mapped; may be @dst
  * @dst_iova: first IOVA in @dst, as in iopt_map_user()
  * @src_iova: first IOVA in @src
- * @length: bytes; the range lies in one mapping of @src
- * @prot: IOMMU_READ and IOMMU_WRITE
+ * @length: bytes; for each mapping of @src that they belong to, wholly or in
+ *	    part, there will be one in @dst
+ * @prot: IOMMU_READ and IOMMU_WRITE; 0 for what each mapping has in @src
  * @flags: IOPT_MAP_*
  *
  * The memory is pinned and charged once for both, until the last of them goes.
@@ -558,51 +705,27 @@ int iopt_copy(struct io_pagetable *dst, struct io_pagetable *src, u64 *dst_iova,
 	      u64 src_iova, u64 length, int prot, unsigned int flags)
 {
 	const struct map_source shared = { .is_new = false };
-	struct iopt_mapping *mapping, *source;
-	unsigned long uaddr = 0;
+	struct iopt_mapping *copies = NULL;
 	u64 src_last;
 	int ret;
 
 	if (!length || check_add_overflow(src_iova, length - 1, &src_last))
 		return -EINVAL;
-	mapping = alloc_mapping(*dst_iova, prot);
-	if (!mapping)
-		return -ENOMEM;
-
-	mutex_lock(&src->lock);
-	source = iopt_first_live(src, src_iova);
-	if (IS_ERR(source)) {
-		ret = PTR_ERR(source);
-	} else if (!source || source->start > src_iova ||
-		   source->last < src_last) {
-		ret = -ENOENT;
-	} else if (source->uaddr_invalid) {
-		ret = -EFAULT;
-	} else if ((prot & IOMMU_WRITE) && !umem_is_writable(source->umem)) {
-		ret = -EPERM;
-	} else {
-		mapping->umem = source->umem;
-		umem_get(mapping->umem);
-		mapping->offset = source->offset + (src_iova - source->start);
-		/* Stands for the address: the low bits are what matters. */
-		uaddr = mapping->offset;
-		ret = 0;
-	}
-	mutex_unlock(&src->lock);
-	if (ret) {
-		kmem_cache_free(mapping_cache, mapping);
+	ret = copy_mappings(src, src_iova, src_last, prot, &copies);
+	if (ret)
 		return ret;
-	}
 
 	mutex_lock(&dst->lock);
-	ret = place_mapping(dst, mapping, uaddr, length, flags);
+	/* The offset stands for the address: its low bits are what matters. */
+	ret = place_mappings(dst, copies, *dst_iova, copies->offset, length,
+			     flags);
 	if (ret) {
 		mutex_unlock(&dst->lock);
-		free_mapping(dst, mapping);
+		free_mappings(dst, copies);
 		return ret;
 	}
-	*dst_iova = mapping->start;
-	return finish_map(dst, mapping, &shared);
+	*dst_iova = copies->start;
+	return finish_map(dst, copies, &shared);
 }
 EXPORT_SYMBOL_GPL(iopt_copy);
 
@@ -670,11 +793,7 @@ static u64 end_mappings(struct io_pagetable *iopt, struct iopt_mapping *claimed)
 	iopt_wake_claims(iopt);
 	mutex_unlock(&iopt->lock);
 
-	while ((mapping = claimed)) {
-		claimed = mapping->next;
-		free_mapping(iopt, mapping);
-		cond_resched();
-	}
+	free_mappings(iopt, claimed);
 	return bytes;
 }
 

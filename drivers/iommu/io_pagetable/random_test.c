@@ -15,7 +15,7 @@
 
 #define WINDOW		64	/* pages of IOVA that are used */
 #define WINDOW_IOVA	0x40000000UL
-#define ARENA		48	/* pages of user memory */
+#define ARENA		48	/* pages of user memory, and as many of a file */
 #define MAX_UMEMS	(2 * WINDOW)
 #define NR_DOMAINS	3
 #define NOTHING		(-1)
@@ -24,14 +24,14 @@
 struct model_page {
 	int first, last;	/* of the mapping, NOTHING if there is none */
 	int umem;
-	int arena;		/* page of the arena */
+	int arena;		/* page of the arena; from ARENA on, of the file */
 	int prot;
 };
 
 struct model_umem {
 	int npages, refs, prot;
 	int space;		/* that it was first mapped in */
-	bool pinned;
+	bool pinned, file;
 };
 
 struct model {
@@ -43,7 +43,9 @@ struct model {
 	struct model_page pages[2][WINDOW];
 	struct model_umem umems[MAX_UMEMS];
 	unsigned long arena;
-	unsigned int nr_ok[8];
+	struct file *file;
+	unsigned long file_arena;
+	unsigned int nr_ok[10];
 };
 
 static u32 below(struct model *m, u32 limit)
@@ -54,6 +56,13 @@ static u32 below(struct model *m, u32 limit)
 static u64 iova_of(int page)
 {
 	return WINDOW_IOVA + ((u64)page << PAGE_SHIFT);
+}
+
+/* Where the process sees a page. */
+static unsigned long address_of(struct model *m, int arena)
+{
+	return arena < ARENA ? m->arena + arena * PAGE_SIZE :
+			       m->file_arena + (arena - ARENA) * PAGE_SIZE;
 }
 
 static bool has_domain(struct model *m, int space)
@@ -104,7 +113,7 @@ static void enter(struct model *m, int space, int first, int npages, int umem,
 	int i;
 
 	m->umems[umem].refs++;
-	if (has_domain(m, space))
+	if (has_domain(m, space) || m->umems[umem].file)
 		m->umems[umem].pinned = true;
 	for (i = 0; i < npages; i++)
 		m->pages[space][first + i] = (struct model_page) {
@@ -117,13 +126,17 @@ static void try_map(struct model *m, int space)
 {
 	int first = below(m, WINDOW), npages = 1 + below(m, 8), umem;
 	int arena = below(m, ARENA - 8), prot = below(m, 4) ? RW : IOMMU_READ;
-	bool armed;
+	bool armed, file = !below(m, 3);
+	u64 iova = iova_of(first);
 	int ret;
 
 	npages = min(npages, WINDOW - first);
 	armed = arm(m, space);
-	ret = test_map(m->spaces[space], iova_of(first),
-		       m->arena + arena * PAGE_SIZE, npages * PAGE_SIZE, prot);
+	ret = file ? iopt_map_file(m->spaces[space], &iova, m->file,
+				   arena * PAGE_SIZE, npages * PAGE_SIZE, prot,
+				   0) :
+		     test_map(m->spaces[space], iova, address_of(m, arena),
+			      npages * PAGE_SIZE, prot);
 	disarm(m);
 	if (!is_free(m, space, first, first + npages - 1)) {
 		KUNIT_EXPECT_EQ(m->t->test, -EEXIST, ret);
@@ -135,46 +148,70 @@ static void try_map(struct model *m, int space)
 	for (umem = 0; m->umems[umem].refs; umem++)
 		;
 	m->umems[umem] = (struct model_umem) {
-		.npages = npages, .space = space, .prot = prot,
+		.npages = npages, .space = space, .prot = prot, .file = file,
 	};
-	enter(m, space, first, npages, umem, arena, prot);
-	m->nr_ok[0]++;
+	enter(m, space, first, npages, umem, arena + (file ? ARENA : 0), prot);
+	m->nr_ok[file ? 7 : 0]++;
+}
+
+static unsigned long nr_charged(struct model *m, int space)
+{
+	unsigned long nr = 0;
+	int i;
+
+	for (i = 0; i < MAX_UMEMS; i++)
+		if (m->umems[i].refs && m->umems[i].pinned &&
+		    m->umems[i].space == space)
+			nr += m->umems[i].npages;
+	return nr;
 }
 
 static void try_copy(struct model *m, int to, int from)
 {
-	int first = below(m, WINDOW), src = below(m, WINDOW);
-	int npages = 1 + below(m, 4), prot = below(m, 2) ? RW : IOMMU_READ;
-	struct model_page source = m->pages[from][src];
+	const int prots[] = { RW, IOMMU_READ, IOMMU_READ, 0 };
+	int first = below(m, WINDOW), src = below(m, WINDOW), i, n;
+	int npages = 1 + below(m, 6), prot = prots[below(m, 4)];
+	struct model_page source[6], *at = &m->pages[from][src];
 	bool armed, was_pinned;
-	int ret;
+	int ret, error = 0;
 
 	npages = min(npages, WINDOW - max(first, src));
+	/* In one space, the source may change when the copy is entered. */
+	memcpy(source, at, npages * sizeof(*at));
 	armed = arm(m, to);
 	ret = test_copy(m->spaces[to], iova_of(first), m->spaces[from],
 			iova_of(src), npages * PAGE_SIZE, prot);
 	disarm(m);
-	if (source.first == NOTHING || source.last < src + npages - 1) {
-		KUNIT_EXPECT_EQ(m->t->test, -ENOENT, ret);
+	for (i = 0; i < npages && !error; i++) {
+		if (source[i].first == NOTHING)
+			error = -ENOENT;
+		else if (prot == RW && m->umems[source[i].umem].prot != RW)
+			error = -EPERM;
+	}
+	if (!error && !is_free(m, to, first, first + npages - 1))
+		error = -EEXIST;
+	if (error) {
+		KUNIT_EXPECT_EQ(m->t->test, error, ret);
 		return;
 	}
-	if (prot == RW && m->umems[source.umem].prot != RW) {
-		KUNIT_EXPECT_EQ(m->t->test, -EPERM, ret);
-		return;
-	}
-	if (!is_free(m, to, first, first + npages - 1)) {
-		KUNIT_EXPECT_EQ(m->t->test, -EEXIST, ret);
-		return;
-	}
-	was_pinned = m->umems[source.umem].pinned;
 	if (ret == -EIO && armed) {
-		/* Pinned for the copy, then for whoever comes next. */
-		m->umems[source.umem].pinned = true;
+		/* Pinned for the copy, up to where it failed, and still so. */
+		for (i = 0; i < npages; i++) {
+			if (nr_charged(m, 0) + nr_charged(m, 1) ==
+			    test_pins(m->t))
+				break;
+			m->umems[source[i].umem].pinned = true;
+		}
 		return;
 	}
 	KUNIT_EXPECT_EQ(m->t->test, 0, ret);
-	enter(m, to, first, npages, source.umem, source.arena, prot);
-	m->nr_ok[1 + was_pinned]++;
+	for (i = 0; i < npages; i += n) {
+		was_pinned = m->umems[source[i].umem].pinned;
+		n = min(source[i].last - (src + i) + 1, npages - i);
+		enter(m, to, first + i, n, source[i].umem, source[i].arena,
+		      prot ?: source[i].prot);
+		m->nr_ok[i ? 8 : 1 + was_pinned]++;
+	}
 }
 
 static void leave(struct model *m, int space, int first, int last)
@@ -224,7 +261,8 @@ static void unpin_unshared(struct model *m, int space)
 	for (i = 0; i < WINDOW; i++) {
 		struct model_page *page = &m->pages[space][i];
 
-		if (page->first != NOTHING && m->umems[page->umem].refs == 1)
+		if (page->first != NOTHING && m->umems[page->umem].refs == 1 &&
+		    !m->umems[page->umem].file)
 			m->umems[page->umem].pinned = false;
 	}
 }
@@ -261,7 +299,7 @@ static void try_rw(struct model *m, int space)
 {
 	int page = below(m, WINDOW), offset = below(m, PAGE_SIZE - 8) & ~7;
 	struct model_page *at = &m->pages[space][page];
-	unsigned long value = m->arena + at->arena * PAGE_SIZE;
+	unsigned long value = address_of(m, at->arena);
 	bool write = below(m, 2);
 	int ret;
 
@@ -277,19 +315,14 @@ static void try_rw(struct model *m, int space)
 	else
 		KUNIT_EXPECT_EQ(m->t->test, 0, ret);
 	if (!ret && !write)
-		KUNIT_EXPECT_EQ(m->t->test, value,
-				m->arena + at->arena * PAGE_SIZE);
+		KUNIT_EXPECT_EQ(m->t->test, value, address_of(m, at->arena));
 	m->nr_ok[6] += !ret;
 }
 
 static void check_accounts(struct model *m)
 {
-	unsigned long charged[2] = {};
-	int i;
+	unsigned long charged[2] = { nr_charged(m, 0), nr_charged(m, 1) };
 
-	for (i = 0; i < MAX_UMEMS; i++)
-		if (m->umems[i].refs && m->umems[i].pinned)
-			charged[m->umems[i].space] += m->umems[i].npages;
 	KUNIT_EXPECT_EQ(m->t->test, charged[0], test_locked(m->t));
 	KUNIT_EXPECT_EQ(m->t->test, charged[1], test_user_locked(m->t));
 	KUNIT_EXPECT_EQ(m->t->test, charged[1], test_pinned_vm(m->t));
@@ -315,8 +348,7 @@ static void check_domains(struct model *m)
 			}
 			nr++;
 			expect_mapped(m->t, m->domains[i], iova_of(k),
-				      m->arena + at->arena * PAGE_SIZE, 1,
-				      at->prot);
+				      address_of(m, at->arena), 1, at->prot);
 		}
 		KUNIT_EXPECT_EQ(m->t->test, nr * PAGE_SIZE >>
 				m->domains[i]->granule_lg2,
@@ -346,6 +378,8 @@ static void against_model(struct kunit *test)
 	m->spaces[0] = test_space(t, NULL);
 	m->spaces[1] = test_space(t, &user);
 	m->arena = user_alloc_scattered(t, ARENA);
+	m->file = test_memfd(t, ARENA);
+	m->file_arena = user_mmap_memfd(t, m->file, ARENA);
 	for (i = 0; i < NR_DOMAINS; i++) {
 		m->domains[i] = test_domain(t, &specs[i]);
 		m->space_of[i] = NOTHING;
@@ -396,7 +430,7 @@ static void against_model(struct kunit *test)
 	check_domains(m);
 
 	/* What never happens is not tested. */
-	for (i = 0; i < 7; i++)
+	for (i = 0; i < 9; i++)
 		KUNIT_EXPECT_GT_MSG(test, m->nr_ok[i], 10, "kind %d", i);
 }
 

@@ -81,7 +81,7 @@ struct soft_domain {
 	const char *broken;
 };
 
-#define TEST_MAX_SPACES		2
+#define TEST_MAX_SPACES		3
 
 /**
  * struct engine_test - the surroundings of one test case
@@ -178,6 +178,9 @@ void user_touch(struct engine_test *t, unsigned long uaddr,
 unsigned long user_mmap_file(struct engine_test *t, struct test_file *file,
 			     int prot);
 struct test_file *test_file(struct engine_test *t, unsigned long npages);
+struct file *test_memfd(struct engine_test *t, unsigned long npages);
+unsigned long user_mmap_memfd(struct engine_test *t, struct file *file,
+			      unsigned long npages);
 unsigned long user_pfn(struct engine_test *t, unsigned long uaddr);
 
 void test_set_memlock(unsigned long npages);

@@ -23,6 +23,7 @@
 #include <linux/sched/signal.h>
 #include <linux/sched/task.h>
 #include <linux/sched/user.h>
+#include <linux/shmem_fs.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <linux/vmstat.h>
@@ -561,6 +562,44 @@ unsigned long user_mmap_file(struct engine_test *t, struct test_file *file,
 			0);
 	fput(filp);
 	KUNIT_ASSERT_FALSE(t->test, IS_ERR_VALUE(uaddr));
+	return uaddr;
+}
+
+static void put_file(struct kunit_resource *res)
+{
+	fput(res->data);
+}
+
+static int get_file_of(struct kunit_resource *res, void *file)
+{
+	res->data = get_file(file);
+	return 0;
+}
+
+/* A file of memory, which lives until the test ends. */
+struct file *test_memfd(struct engine_test *t, unsigned long npages)
+{
+	struct file *file = shmem_file_setup("iopt-test", npages << PAGE_SHIFT,
+					     VM_NORESERVE);
+	void *kept;
+
+	KUNIT_ASSERT_FALSE(t->test, IS_ERR(file));
+	kept = kunit_alloc_resource(t->test, get_file_of, put_file, GFP_KERNEL,
+				    file);
+	fput(file);
+	KUNIT_ASSERT_NOT_NULL(t->test, kept);
+	return file;
+}
+
+/* All of a memfd where the process can see it; its pages say where. */
+unsigned long user_mmap_memfd(struct engine_test *t, struct file *file,
+			      unsigned long npages)
+{
+	unsigned long uaddr = vm_mmap(file, 0, npages << PAGE_SHIFT,
+				      PROT_READ | PROT_WRITE, MAP_SHARED, 0);
+
+	KUNIT_ASSERT_FALSE(t->test, IS_ERR_VALUE(uaddr));
+	user_touch(t, uaddr, npages);
 	return uaddr;
 }
 

@@ -636,8 +636,8 @@ static int record_range(struct umem_recorder *rec, struct mm_struct *mm,
  * Files
  */
 
-/* Bytes of a file that are mapped at a time: they cost page tables. */
-#define UMEM_FILE_WINDOW	((u64)SZ_1G)
+/* Pages of a file that are mapped at a time: they cost page tables. */
+#define UMEM_FILE_WINDOW	(SZ_1G >> PAGE_SHIFT)
 
 /* The pages that a file is made of; mappings of it are so aligned. */
 static u64 file_page_size(struct file *file)
@@ -678,13 +678,13 @@ static int record_file(struct umem_recorder *rec, struct file *file,
 	u64 start = umem->uaddr, end = start + (umem->npages << PAGE_SHIFT);
 	int prot = PROT_READ | (umem_is_writable(umem) ? PROT_WRITE : 0);
 	u64 page_size = file_page_size(file);
-	u64 window = max(UMEM_FILE_WINDOW, page_size);
+	u64 window = (u64)iopt_test_limit(UMEM_FILE_WINDOW) << PAGE_SHIFT;
 	int ret = 0;
 
 	while (!ret && rec->index < umem->npages) {
 		u64 at = start + (rec->index << PAGE_SHIFT);
 		u64 first = ALIGN_DOWN(at, page_size);
-		u64 next = min(end, ALIGN_DOWN(at, window) + window);
+		u64 next = min(end, at + window);
 		u64 size = ALIGN(next, page_size) - first;
 		unsigned long uaddr;
 
