@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * KUnit tests of the VFIO type1 backend, for what no test program can reach:
- * drivers of emulated devices, which pin, copy and are told of unmaps, and the
- * arithmetic of the dirty bitmap. Included by the backend itself, so that tests
- * call what the container would.
+ * drivers of emulated devices, which pin, copy and are told of unmaps. Included
+ * by the backend itself, so that tests call what the container would.
  *
  * Each test has an address space of its own, with a window of anonymous memory
  * in it, and a container to which one group of emulated devices is attached.
@@ -13,7 +12,6 @@
 #include <linux/highmem.h>
 #include <linux/kthread.h>
 #include <linux/mman.h>
-#include <linux/random.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 
@@ -374,15 +372,15 @@ static void type1_keeps_addresses_valid(struct kunit *test)
 	u64 size;
 
 	KUNIT_ASSERT_EQ(test, type1_test_map(t, 0, 0, 1, RW), 0L);
-	KUNIT_EXPECT_EQ(test, type1_check_extension(t->type1,
-						    VFIO_UPDATE_VADDR), 0);
+	KUNIT_EXPECT_EQ(test, type1_ioctl(t->type1, VFIO_CHECK_EXTENSION,
+					  VFIO_UPDATE_VADDR), 0L);
 	KUNIT_EXPECT_EQ(test, type1_test_unmap(t, 0, PAGE_SIZE,
 					       VFIO_DMA_UNMAP_FLAG_VADDR,
 					       &size), (long)-EBUSY);
 
 	type1_detach_group(t->type1, NULL);
-	KUNIT_EXPECT_EQ(test, type1_check_extension(t->type1,
-						    VFIO_UPDATE_VADDR), 1);
+	KUNIT_EXPECT_EQ(test, type1_ioctl(t->type1, VFIO_CHECK_EXTENSION,
+					  VFIO_UPDATE_VADDR), 1L);
 	KUNIT_EXPECT_EQ(test, type1_test_unmap(t, 0, PAGE_SIZE,
 					       VFIO_DMA_UNMAP_FLAG_VADDR,
 					       &size), 0L);
@@ -407,8 +405,8 @@ static void type1_reports_no_geometry_without_iommu(struct kunit *test)
 	unsigned int nr = 0;
 	u32 offset;
 
-	KUNIT_EXPECT_EQ(test, type1_check_extension(t->type1,
-						    VFIO_DMA_CC_IOMMU), 1);
+	KUNIT_EXPECT_EQ(test, type1_ioctl(t->type1, VFIO_CHECK_EXTENSION,
+					  VFIO_DMA_CC_IOMMU), 1L);
 	KUNIT_ASSERT_EQ(test, type1_test_ioctl(t, VFIO_IOMMU_GET_INFO, &arg,
 					       sizeof(arg)), 0L);
 	KUNIT_EXPECT_EQ(test, arg.info.iova_pgsizes, (u64)PAGE_MASK);
@@ -425,68 +423,6 @@ static void type1_reports_no_geometry_without_iommu(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, nr, 2U);
 }
 
-/*
- * Runs of pages reach the user's bitmap bit by bit as a model has them, however
- * they lie across words and windows, and no word beside them is touched.
- */
-static void type1_writes_bitmaps_like_a_model(struct kunit *test)
-{
-	const unsigned long nbits = 2 * TYPE1_WINDOW_BITS + 4 * BITS_PER_LONG;
-	struct type1_test *t = test->priv;
-	struct type1_bitmap bitmap = {
-		.data = t->args,
-		.iova = 5 * PAGE_SIZE,
-	};
-	unsigned long *model, *result, *run;
-	unsigned long first = 0, i, npages;
-	struct rnd_state rnd;
-	u64 iova;
-
-	model = kunit_kzalloc(test, BITS_TO_LONGS(nbits) * sizeof(long),
-			      GFP_KERNEL);
-	result = kunit_kzalloc(test, BITS_TO_LONGS(nbits) * sizeof(long),
-			       GFP_KERNEL);
-	run = kunit_kzalloc(test, TYPE1_WINDOW_BITS / 8, GFP_KERNEL);
-	bitmap.bits = kunit_kzalloc(test, PAGE_SIZE, GFP_KERNEL);
-	KUNIT_ASSERT_TRUE(test, model && result && run && bitmap.bits);
-	KUNIT_ASSERT_EQ(test, clear_user(t->args, BITS_TO_LONGS(nbits) *
-					 sizeof(long)), 0UL);
-
-	prandom_seed_state(&rnd, 1);
-	type1_bitmap_open_window(&bitmap, 0);
-	for (;;) {
-		u32 kind = prandom_u32_state(&rnd) % 3;
-
-		first += prandom_u32_state(&rnd) % 300;
-		npages = 1 + prandom_u32_state(&rnd) %
-			     (kind == 2 ? 20000 : 200);
-		if (first + npages > nbits)
-			break;
-		if (kind) {
-			bitmap_set(model, first, npages);
-		} else {
-			bitmap_zero(run, npages);
-			for (i = 0; i < npages; i++) {
-				if (prandom_u32_state(&rnd) & 1)
-					continue;
-				__set_bit(i, run);
-				__set_bit(first + i, model);
-			}
-		}
-		iova = bitmap.iova + ((u64)first << PAGE_SHIFT);
-		KUNIT_ASSERT_EQ(test, type1_bitmap_add_run(&bitmap, iova, npages,
-							   kind ? NULL : run),
-				0);
-		first += npages;
-	}
-	KUNIT_ASSERT_EQ(test, type1_bitmap_flush(&bitmap), 0);
-	KUNIT_ASSERT_EQ(test, copy_from_user(result, t->args,
-					     BITS_TO_LONGS(nbits) *
-					     sizeof(long)), 0UL);
-	KUNIT_EXPECT_GT(test, bitmap_weight(model, nbits), nbits / 4);
-	KUNIT_EXPECT_TRUE(test, bitmap_equal(model, result, nbits));
-}
-
 static struct kunit_case type1_test_cases[] = {
 	KUNIT_CASE(type1_pins_the_page_behind_an_iova),
 	KUNIT_CASE(type1_pins_unaligned_iovas),
@@ -496,7 +432,6 @@ static struct kunit_case type1_test_cases[] = {
 	KUNIT_CASE(type1_reports_dirty_pins),
 	KUNIT_CASE(type1_keeps_addresses_valid),
 	KUNIT_CASE(type1_reports_no_geometry_without_iommu),
-	KUNIT_CASE(type1_writes_bitmaps_like_a_model),
 	{}
 };
 
