@@ -18,10 +18,10 @@
  */
 #include <linux/device.h>
 #include <linux/iommu.h>
-#include <linux/irqdomain.h>
 #include <linux/module.h>
 #include <linux/moduleparam.h>
 #include <linux/slab.h>
+#include <linux/vfio_type1.h>
 
 #include "iommufd_private.h"
 
@@ -262,17 +262,6 @@ void iommufd_device_destroy(struct iommufd_object *obj)
 {
 }
 
-static int lacks_intr_remap(struct device *dev, void *unused)
-{
-	return !device_iommu_capable(dev, IOMMU_CAP_INTR_REMAP);
-}
-
-static bool interrupts_isolated(struct iommu_group *group)
-{
-	return irq_domain_check_msi_remap() ||
-	       !iommu_group_for_each_dev(group, NULL, lacks_intr_remap);
-}
-
 /**
  * iommufd_device_bind - put a device under a user's control
  * @ictx: the user's file
@@ -300,7 +289,7 @@ struct iommufd_device *iommufd_device_bind(struct iommufd_ctx *ictx,
 	group = iommu_group_get(dev);
 	if (!group)
 		return ERR_PTR(-ENODEV);
-	if (!interrupts_isolated(group)) {
+	if (!vfio_type1_interrupts_isolated(group)) {
 		ret = -EPERM;
 		if (!READ_ONCE(allow_unsafe_interrupts)) {
 			dev_warn_ratelimited(dev, "interrupts are not isolated on this platform, refused (iommufd.allow_unsafe_interrupts=1 overrides)\n");
