@@ -20,12 +20,17 @@ struct iommufd_access;
 struct iommufd_ctx;
 struct iommufd_device;
 struct page;
+struct vfio_type1;
 
 /* Contexts: open /dev/iommu files */
 struct iommufd_ctx *iommufd_ctx_from_file(struct file *file);
 struct iommufd_ctx *iommufd_ctx_from_fd(int fd);
 void iommufd_ctx_get(struct iommufd_ctx *ictx);
 void iommufd_ctx_put(struct iommufd_ctx *ictx);
+
+/* VFIO groups, for which a file takes the place of a container */
+struct vfio_type1 *iommufd_vfio_get(struct iommufd_ctx *ictx);
+void iommufd_vfio_put(struct vfio_type1 *type1);
 
 /* Devices that do DMA */
 struct iommufd_device *iommufd_device_bind(struct iommufd_ctx *ictx,

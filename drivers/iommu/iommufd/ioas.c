@@ -85,7 +85,19 @@ struct iommufd_ioas *iommufd_ioas_alloc(struct iommufd_ctx *ictx)
 		iommufd_object_abort(ictx, &ioas->obj);
 		return ERR_PTR(ret);
 	}
+	vfio_type1_init(&ioas->type1, &ioas->iopt, VFIO_TYPE1_NO_LIMIT);
 	return ioas;
+}
+
+/**
+ * iommufd_ioas_abort - give up an IOAS that was never published
+ * @ioas: the IOAS
+ */
+void iommufd_ioas_abort(struct iommufd_ioas *ioas)
+{
+	vfio_type1_destroy(&ioas->type1);
+	iopt_destroy(&ioas->iopt);
+	iommufd_object_abort(ioas->ictx, &ioas->obj);
 }
 
 /**
@@ -97,6 +109,7 @@ void iommufd_ioas_destroy(struct iommufd_object *obj)
 	struct iommufd_ioas *ioas = container_of(obj, struct iommufd_ioas, obj);
 
 	iommufd_vfio_forget(ioas);
+	vfio_type1_destroy(&ioas->type1);
 	iopt_destroy(&ioas->iopt);
 	clear_changed(ioas);
 }
@@ -115,8 +128,7 @@ int iommufd_ioctl_ioas_alloc(struct iommufd_ucmd *ucmd)
 	cmd->out_ioas_id = ioas->obj.id;
 	ret = iommufd_respond(ucmd, sizeof(*cmd));
 	if (ret) {
-		iopt_destroy(&ioas->iopt);
-		iommufd_object_abort(ucmd->ictx, &ioas->obj);
+		iommufd_ioas_abort(ioas);
 		return ret;
 	}
 	iommufd_object_publish(ucmd->ictx, &ioas->obj);

@@ -25,6 +25,7 @@
 #include <linux/mutex.h>
 #include <linux/rcupdate.h>
 #include <linux/refcount.h>
+#include <linux/vfio_type1.h>
 #include <linux/wait.h>
 #include <linux/xarray.h>
 #include <uapi/linux/iommufd.h>
@@ -32,7 +33,6 @@
 struct iommu_domain;
 struct iommu_group;
 struct seq_file;
-struct vfio_type1;
 
 enum iommufd_object_type {
 	IOMMUFD_OBJ_ANY,	/* in lookups only */
@@ -72,7 +72,7 @@ struct iommufd_object {
  * @device_lock: see the fields below
  * @groups: IOMMU groups with a bound device; @device_lock
  * @vfio_lock: see the fields below; nests outside all others
- * @vfio_ioas: what the VFIO container's ioctls mean, with a reference on it;
+ * @vfio_ioas: what the VFIO container's ioctls are about, without a reference;
  *	       @vfio_lock
  */
 struct iommufd_ctx {
@@ -128,8 +128,7 @@ static inline void iommufd_object_put(struct iommufd_object *obj)
  * @iopt: all that is mapped
  * @hwpts: domains that have an id; @ictx->device_lock
  * @changed: usable ranges differ from what user space last read
- * @type1: the VFIO container's view of it, made when first needed;
- *	   @ictx->vfio_lock
+ * @type1: what a VFIO container would know of it
  */
 struct iommufd_ioas {
 	struct iommufd_object obj;
@@ -137,7 +136,7 @@ struct iommufd_ioas {
 	struct io_pagetable iopt;
 	struct list_head hwpts;
 	unsigned long changed;		/* bit 0 */
-	struct vfio_type1 *type1;
+	struct vfio_type1 type1;
 };
 
 static inline struct iommufd_ioas *iommufd_get_ioas(struct iommufd_ctx *ictx,
@@ -157,6 +156,7 @@ static inline void iommufd_put_ioas(struct iommufd_ioas *ioas)
 
 /* ioas.c */
 struct iommufd_ioas *iommufd_ioas_alloc(struct iommufd_ctx *ictx);
+void iommufd_ioas_abort(struct iommufd_ioas *ioas);
 void iommufd_ioas_destroy(struct iommufd_object *obj);
 void iommufd_ioas_show(struct seq_file *m, struct iommufd_ioas *ioas);
 
