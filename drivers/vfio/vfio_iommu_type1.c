@@ -5,7 +5,9 @@
  * A type1 container is one I/O page table. What its ioctls mean is said in
  * drivers/iommu/vfio_type1_abi.c; this file is between that and the VFIO core:
  * it makes the page table as module parameters want it, decides which groups
- * may use it, and serves drivers of emulated devices.
+ * may use it, and serves drivers of emulated devices. A group that is put into
+ * an iommufd instead of a container uses the page table of one of that file's
+ * IOASes, and everything else is the same.
  *
  * Locks: the container calls attach_group, detach_group and release with its
  * group lock held for writing, so that these exclude each other. Ioctls it calls
@@ -20,6 +22,7 @@
 
 #include <linux/io_pagetable.h>
 #include <linux/iommu.h>
+#include <linux/iommufd.h>
 #include <linux/kref.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
@@ -46,9 +49,12 @@ MODULE_PARM_DESC(dma_entry_limit,
 		 "How many mappings a container set up from now on may have at a time (default: 65535)");
 
 /**
- * struct type1 - a container that was set to one of the type1 interfaces
- * @iopt: its I/O address space
- * @abi: what its ioctls mean
+ * struct type1 - a container that was set to one of the type1 interfaces, or a
+ *		  group in an iommufd
+ * @abi: its I/O address space, @own or an IOAS's with a reference
+ * @ictx: the iommufd of that IOAS, with a reference, or %NULL
+ * @own: the I/O address space of a container
+ * @own_iopt: its page table
  * @refs: the container's, and one for each ioctl
  * @rcu: keeps the memory for those who may not get a reference any more
  * @access: hears of unmaps of memory that is in use, for @devices
@@ -56,8 +62,10 @@ MODULE_PARM_DESC(dma_entry_limit,
  * @devices: open devices that want to be told
  */
 struct type1 {
-	struct io_pagetable iopt;
-	struct vfio_type1 abi;
+	struct vfio_type1 *abi;		/* never changes */
+	struct iommufd_ctx *ictx;	/* never changes */
+	struct vfio_type1 own;
+	struct io_pagetable own_iopt;
 	struct kref refs;
 	struct rcu_head rcu;
 
@@ -93,9 +101,9 @@ static int type1_attach_group(void *iommu_data, struct iommu_group *group,
 		ret = type1_check_interrupts(group);
 		if (ret)
 			return ret;
-		return vfio_type1_attach_group(&type1->abi, group, false);
+		return vfio_type1_attach_group(type1->abi, group, false);
 	case VFIO_EMULATED_IOMMU:
-		return vfio_type1_attach_group(&type1->abi, group, true);
+		return vfio_type1_attach_group(type1->abi, group, true);
 	default:
 		return -EINVAL;
 	}
@@ -105,7 +113,7 @@ static void type1_detach_group(void *iommu_data, struct iommu_group *group)
 {
 	struct type1 *type1 = iommu_data;
 
-	vfio_type1_detach_group(&type1->abi, group);
+	vfio_type1_detach_group(type1->abi, group);
 }
 
 static struct iommu_domain *
@@ -113,7 +121,7 @@ type1_group_iommu_domain(void *iommu_data, struct iommu_group *group)
 {
 	struct type1 *type1 = iommu_data;
 
-	return iopt_group_domain(&type1->iopt, group) ?: ERR_PTR(-ENODEV);
+	return iopt_group_domain(type1->abi->iopt, group) ?: ERR_PTR(-ENODEV);
 }
 
 /* Ioctls */
@@ -123,7 +131,7 @@ static long type1_ioctl(void *iommu_data, unsigned int cmd, unsigned long arg)
 	struct type1 *type1 = iommu_data;
 
 	if (cmd != VFIO_CHECK_EXTENSION)
-		return vfio_type1_ioctl(&type1->abi, cmd, (void __user *)arg);
+		return vfio_type1_ioctl(type1->abi, cmd, (void __user *)arg);
 
 	/*
 	 * The container asks this under its group lock, and also before it has
@@ -131,7 +139,7 @@ static long type1_ioctl(void *iommu_data, unsigned int cmd, unsigned long arg)
 	 */
 	if (arg == VFIO_TYPE1_NESTING_IOMMU)
 		return 1;
-	return vfio_type1_check_extension(type1 ? &type1->abi : NULL, arg);
+	return vfio_type1_check_extension(type1 ? type1->abi : NULL, arg);
 }
 
 /* Emulated devices */
@@ -147,8 +155,9 @@ static int type1_pin_pages(void *iommu_data, struct iommu_group *group,
 	struct type1 *type1 = iommu_data;
 	int ret;
 
-	ret = iopt_access_pin(&type1->iopt, ALIGN_DOWN(user_iova, PAGE_SIZE),
-			      npage, prot & IOMMU_WRITE, pages);
+	ret = iopt_access_pin(type1->abi->iopt,
+			      ALIGN_DOWN(user_iova, PAGE_SIZE), npage,
+			      prot & IOMMU_WRITE, pages);
 	return ret < 0 ? ret : npage;
 }
 
@@ -156,7 +165,7 @@ static void type1_unpin_pages(void *iommu_data, dma_addr_t user_iova, int npage)
 {
 	struct type1 *type1 = iommu_data;
 
-	iopt_access_unpin(&type1->iopt, ALIGN_DOWN(user_iova, PAGE_SIZE),
+	iopt_access_unpin(type1->abi->iopt, ALIGN_DOWN(user_iova, PAGE_SIZE),
 			  npage);
 }
 
@@ -165,7 +174,7 @@ static int type1_dma_rw(void *iommu_data, dma_addr_t user_iova, void *data,
 {
 	struct type1 *type1 = iommu_data;
 
-	return iopt_access_rw(&type1->iopt, user_iova, data, count, write);
+	return iopt_access_rw(type1->abi->iopt, user_iova, data, count, write);
 }
 
 static void type1_tell_devices(struct iopt_access *access, u64 iova, u64 last)
@@ -209,6 +218,18 @@ static void type1_unregister_device(void *iommu_data, struct vfio_device *vdev)
 
 /* Containers */
 
+static struct type1 *type1_alloc(void)
+{
+	struct type1 *type1 = kzalloc(sizeof(*type1), GFP_KERNEL);
+
+	if (!type1)
+		return NULL;
+	kref_init(&type1->refs);
+	mutex_init(&type1->devices_lock);
+	INIT_LIST_HEAD(&type1->devices);
+	return type1;
+}
+
 static void *type1_open(unsigned long arg)
 {
 	struct iopt_config config = {
@@ -231,26 +252,65 @@ static void *type1_open(unsigned long arg)
 		return ERR_PTR(-EINVAL);
 	}
 
-	type1 = kzalloc(sizeof(*type1), GFP_KERNEL);
+	type1 = type1_alloc();
 	if (!type1)
 		return ERR_PTR(-ENOMEM);
-
-	kref_init(&type1->refs);
-	mutex_init(&type1->devices_lock);
-	INIT_LIST_HEAD(&type1->devices);
-
-	ret = iopt_init(&type1->iopt, &config);
+	ret = iopt_init(&type1->own_iopt, &config);
 	if (ret) {
 		kfree(type1);
 		return ERR_PTR(ret);
 	}
-	vfio_type1_init(&type1->abi, &type1->iopt, config.max_mappings);
+	type1->abi = &type1->own;
+	vfio_type1_init(type1->abi, &type1->own_iopt, config.max_mappings);
 	/* Nesting implies version 2. */
-	vfio_type1_set_version(&type1->abi, arg != VFIO_TYPE1_IOMMU);
+	vfio_type1_set_version(type1->abi, arg != VFIO_TYPE1_IOMMU);
 	/* Nothing is mapped that could be in the way. */
-	WARN_ON(iopt_access_add(&type1->iopt, &type1->access, &type1_access_ops,
-				1));
+	WARN_ON(iopt_access_add(&type1->own_iopt, &type1->access,
+				&type1_access_ops, 1));
 	return type1;
+}
+
+/*
+ * A group that is put into an iommufd. What is mapped there, by whatever ioctl,
+ * must consist of whole pages, because drivers of emulated devices pin such.
+ */
+static void *type1_open_file(struct file *file)
+{
+	struct iommufd_ctx *ictx;
+	struct type1 *type1;
+	int ret;
+
+	if (!IS_ENABLED(CONFIG_IOMMUFD))
+		return NULL;
+	ictx = iommufd_ctx_from_file(file);
+	if (IS_ERR(ictx))
+		return NULL;
+
+	type1 = type1_alloc();
+	if (!type1) {
+		ret = -ENOMEM;
+		goto err_put_ctx;
+	}
+	type1->ictx = ictx;
+	type1->abi = iommufd_vfio_get(ictx);
+	if (IS_ERR(type1->abi)) {
+		ret = PTR_ERR(type1->abi);
+		goto err_free;
+	}
+	ret = iopt_access_add(type1->abi->iopt, &type1->access,
+			      &type1_access_ops, PAGE_SIZE);
+	if (ret)
+		goto err_put_abi;
+	return type1;
+
+err_put_abi:
+	iommufd_vfio_put(type1->abi);
+err_free:
+	kfree(type1);
+err_put_ctx:
+	iommufd_ctx_put(ictx);
+	/* As for a group that collides with what is mapped. */
+	return ERR_PTR(ret == -EADDRINUSE ? -EINVAL : ret);
 }
 
 static void type1_end(struct kref *refs)
@@ -258,8 +318,13 @@ static void type1_end(struct kref *refs)
 	struct type1 *type1 = container_of(refs, struct type1, refs);
 
 	iopt_access_remove(&type1->access);
-	vfio_type1_destroy(&type1->abi);
-	iopt_destroy(&type1->iopt);
+	if (IS_ENABLED(CONFIG_IOMMUFD) && type1->ictx) {
+		iommufd_vfio_put(type1->abi);
+		iommufd_ctx_put(type1->ictx);
+	} else {
+		vfio_type1_destroy(type1->abi);
+		iopt_destroy(&type1->own_iopt);
+	}
 	kfree_rcu(type1, rcu);
 }
 
@@ -289,6 +354,7 @@ static const struct vfio_iommu_driver_ops type1_ops = {
 	.name			= "vfio-iommu-type1",
 	.owner			= THIS_MODULE,
 	.open			= type1_open,
+	.open_file		= type1_open_file,
 	.release		= type1_release,
 	.get			= type1_get,
 	.put			= type1_put,
