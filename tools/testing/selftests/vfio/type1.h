@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the type1 tests share: addresses that every IOMMU can use, and a
- * snapshot of what must not change when a call is refused.
+ * What the type1 tests share: which kind of container they are about, addresses
+ * that every IOMMU can use, and a snapshot of what must not change when a call
+ * is refused.
  */
 #ifndef SELFTESTS_VFIO_TYPE1_H
 #define SELFTESTS_VFIO_TYPE1_H
+
+#include <errno.h>
 
 #include "../kselftest_harness.h"
 #include "vfio_util.h"
@@ -31,6 +34,23 @@ static inline void skip_without_edu(int nr_edu)
 	ksft_print_header();
 	ksft_exit_skip("needs %d edu devices behind an IOMMU (QEMU: -device edu)\n", nr_edu);
 }
+
+/*
+ * Each program comes under two names. Called type1_iommufd_*, it opens /dev/iommu
+ * wherever it would open a container, and expects the same with few exceptions,
+ * which the tests spell out.
+ */
+static void __attribute__((constructor)) choose_container(void)
+{
+	container_is_iommufd = strstr(program_invocation_short_name, "iommufd");
+	if (!container_is_iommufd || !access(IOMMUFD_PATH, F_OK))
+		return;
+	ksft_print_header();
+	ksft_exit_skip("needs " IOMMUFD_PATH " (CONFIG_IOMMUFD)\n");
+}
+
+/* What is expected of VFIO's own container, and what of an iommufd. */
+#define by_container(vfio, iommufd)	(container_is_iommufd ? (iommufd) : (vfio))
 
 #define NEEDS_EDU(nr_edu) \
 static void __attribute__((constructor)) needs_edu(void) \

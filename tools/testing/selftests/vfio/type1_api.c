@@ -84,18 +84,47 @@ static const int extension_answers[16] = {
 	[VFIO_UPDATE_VADDR] = 1,
 };
 
+/* An IOAS is there before the container is set to a type, and without nesting. */
+static int extension_answer(unsigned int extension)
+{
+	if (container_is_iommufd && extension == VFIO_TYPE1_NESTING_IOMMU)
+		return 0;
+	return extension_answers[extension];
+}
+
 TEST_F(container, extensions_before_set_iommu)
 {
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(extension_answers); i++) {
-		/* Only a backend knows if its devices allow the update. */
-		int expected = i == VFIO_UPDATE_VADDR ? 0 : extension_answers[i];
+		int answer = ioctl(self->env.container, VFIO_CHECK_EXTENSION, i);
+		int expected = extension_answer(i);
 
-		EXPECT_EQ(expected, ioctl(self->env.container, VFIO_CHECK_EXTENSION, i))
+		/* Only a backend knows if its devices allow the update. */
+		if (i == VFIO_UPDATE_VADDR)
+			expected = container_is_iommufd;
+		/* Coherent or not: the IOMMU's own matter. */
+		if (i == VFIO_DMA_CC_IOMMU && answer == 1 && container_is_iommufd)
+			continue;
+		EXPECT_EQ(expected, answer)
 			TH_LOG("extension %u", i);
 	}
 	EXPECT_EQ(0, ioctl(self->env.container, VFIO_CHECK_EXTENSION, NO_EXTENSION));
+}
+
+/* A container has a backend when it is set to a type, an iommufd has an IOAS. */
+TEST_F(container, extensions_of_nothing)
+{
+	int empty = container_open();
+	unsigned int i;
+
+	ASSERT_LE(0, empty);
+	for (i = 0; i < ARRAY_SIZE(extension_answers); i++) {
+		EXPECT_EQ(i == VFIO_UPDATE_VADDR ? 0 : extension_answer(i),
+			  ioctl(empty, VFIO_CHECK_EXTENSION, i))
+			TH_LOG("extension %u", i);
+	}
+	close(empty);
 }
 
 TEST_F(container, extensions_after_set_iommu)
@@ -109,7 +138,7 @@ TEST_F(container, extensions_after_set_iommu)
 		/* Coherent or not: the IOMMU's own matter. */
 		if (i == VFIO_DMA_CC_IOMMU && answer == 1)
 			continue;
-		EXPECT_EQ(extension_answers[i], answer)
+		EXPECT_EQ(extension_answer(i), answer)
 			TH_LOG("extension %u", i);
 	}
 	EXPECT_EQ(0, ioctl(self->env.container, VFIO_CHECK_EXTENSION, NO_EXTENSION));
@@ -120,7 +149,7 @@ TEST_F(container, set_iommu_without_group)
 	int empty = container_open();
 
 	ASSERT_LE(0, empty);
-	EXPECT_EQ(-EINVAL, set_iommu(empty, VFIO_TYPE1v2_IOMMU));
+	EXPECT_EQ(by_container(-EINVAL, -ENODEV), set_iommu(empty, VFIO_TYPE1v2_IOMMU));
 	EXPECT_EQ(0, set_iommu(self->env.container, VFIO_TYPE1v2_IOMMU));
 	close(empty);
 }
@@ -133,7 +162,8 @@ TEST_F(container, set_iommu_unknown_type)
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(types); i++) {
-		EXPECT_EQ(-ENODEV, set_iommu(self->env.container, types[i]))
+		EXPECT_EQ(by_container(-ENODEV, -EINVAL),
+			  set_iommu(self->env.container, types[i]))
 			TH_LOG("type %lu", types[i]);
 	}
 	EXPECT_EQ(0, set_iommu(self->env.container, VFIO_TYPE1v2_IOMMU));
@@ -143,7 +173,8 @@ TEST_F(container, set_iommu_unknown_type)
 TEST_F(container, set_iommu_extension_is_no_type)
 {
 	EXPECT_EQ(-EINVAL, set_iommu(self->env.container, VFIO_UNMAP_ALL));
-	EXPECT_EQ(-ENODEV, set_iommu(self->env.container, VFIO_UPDATE_VADDR));
+	EXPECT_EQ(by_container(-ENODEV, -EINVAL),
+		  set_iommu(self->env.container, VFIO_UPDATE_VADDR));
 	EXPECT_EQ(0, set_iommu(self->env.container, VFIO_TYPE1v2_IOMMU));
 }
 
@@ -159,22 +190,49 @@ TEST_F(container, set_iommu_nesting)
 	EXPECT_LT(0, type1_dma_avail(self->env.container));
 }
 
+/* With an iommufd it is no more than a choice of the version. */
 TEST_F(container, set_iommu_twice)
 {
 	ASSERT_EQ(0, set_iommu(self->env.container, VFIO_TYPE1v2_IOMMU));
-	EXPECT_EQ(-EINVAL, set_iommu(self->env.container, VFIO_TYPE1v2_IOMMU));
-	EXPECT_EQ(-EINVAL, set_iommu(self->env.container, VFIO_TYPE1_IOMMU));
+	EXPECT_EQ(by_container(-EINVAL, 0), set_iommu(self->env.container, VFIO_TYPE1v2_IOMMU));
+	EXPECT_EQ(by_container(-EINVAL, 0), set_iommu(self->env.container, VFIO_TYPE1_IOMMU));
 	EXPECT_LT(0, type1_dma_avail(self->env.container));
+	EXPECT_EQ(by_container(0, -EACCES),
+		  dirty_pages(self->env.container, VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP));
 }
 
+static void expect_no_container(struct __test_metadata *_metadata, int container, int err)
+{
+	union type1_info info;
+
+	EXPECT_EQ(err, type1_get_info(container, &info));
+	EXPECT_EQ(err, dma_map(container, NULL, 0, PAGE_4K));
+	EXPECT_EQ(err, dma_unmap(container, 0, PAGE_4K));
+	EXPECT_EQ(err, dirty_pages(container, VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP));
+}
+
+/* An iommufd with a group in it has an IOAS, and is version 2. */
 TEST_F(container, ioctls_before_set_iommu)
 {
 	union type1_info info;
 
-	EXPECT_EQ(-EINVAL, type1_get_info(self->env.container, &info));
-	EXPECT_EQ(-EINVAL, dma_map(self->env.container, NULL, 0, PAGE_4K));
-	EXPECT_EQ(-EINVAL, dma_unmap(self->env.container, 0, PAGE_4K));
-	EXPECT_EQ(-EINVAL, dirty_pages(self->env.container, VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP));
+	if (!container_is_iommufd) {
+		expect_no_container(_metadata, self->env.container, -EINVAL);
+		return;
+	}
+	EXPECT_EQ(0, type1_get_info(self->env.container, &info));
+	EXPECT_NE(NULL, type1_find_cap(&info, VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE));
+	EXPECT_EQ(-EFAULT, dma_map(self->env.container, NULL, 0, PAGE_4K));
+	EXPECT_EQ(0, dirty_pages(self->env.container, VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP));
+}
+
+TEST_F(container, ioctls_without_group)
+{
+	int empty = container_open();
+
+	ASSERT_LE(0, empty);
+	expect_no_container(_metadata, empty, by_container(-EINVAL, -ENODEV));
+	close(empty);
 }
 
 TEST_F(container, unknown_ioctl)
@@ -764,6 +822,15 @@ TEST_F(entry_limit, one_too_many)
 {
 	int container = self->env.container;
 	int i;
+
+	/* The limit is the container's; an iommufd has none. */
+	if (container_is_iommufd) {
+		for (i = 0; i < 2 * TEST_LIMIT; i++) {
+			EXPECT_EQ(0, dma_map(container, self->buffer + i * PAGE_4K,
+					     IOVA_BASE + i * PAGE_4K, PAGE_4K));
+		}
+		return;
+	}
 
 	EXPECT_EQ(TEST_LIMIT, type1_dma_avail(container));
 	for (i = 0; i < TEST_LIMIT; i++) {

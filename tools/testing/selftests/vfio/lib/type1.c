@@ -16,11 +16,28 @@ static int call(int fd, unsigned long request, void *arg)
 	return ioctl(fd, request, arg) ? -errno : 0;
 }
 
+bool container_is_iommufd;
+
 int container_open(void)
 {
-	int fd = open(CONTAINER_PATH, O_RDWR | O_CLOEXEC);
+	struct iommu_option process = {
+		.size = sizeof(process),
+		.option_id = IOMMU_OPTION_RLIMIT_MODE,
+		.op = IOMMU_OPTION_OP_SET,
+		.val64 = 1,
+	};
+	int fd, err;
 
-	return fd < 0 ? -errno : fd;
+	fd = open(container_is_iommufd ? IOMMUFD_PATH : CONTAINER_PATH, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	/* Locked memory is to be charged as VFIO's own container does. */
+	err = container_is_iommufd ? call(fd, IOMMU_OPTION, &process) : 0;
+	if (err) {
+		close(fd);
+		return err;
+	}
+	return fd;
 }
 
 int group_open(int group)
@@ -103,6 +120,36 @@ const void *type1_find_cap(const union type1_info *info, __u16 id)
 	return NULL;
 }
 
+/* Mappings of the IOAS that is the container, or -errno. */
+static long long iommufd_mappings(int fd)
+{
+	struct iommu_vfio_ioas compat = {
+		.size = sizeof(compat),
+		.op = IOMMU_VFIO_IOAS_GET,
+	};
+	char path[40], line[256];
+	long long mappings = -ENODATA;
+	unsigned int id;
+	FILE *file;
+	int err;
+
+	err = call(fd, IOMMU_VFIO_IOAS, &compat);
+	if (err)
+		return err;
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	file = fopen(path, "re");
+	if (!file)
+		return -errno;
+	while (fgets(line, sizeof(line), file)) {
+		const char *text = strstr(line, " mappings ");
+
+		if (sscanf(line, "ioas: id %u", &id) == 1 && id == compat.ioas_id && text)
+			sscanf(text, " mappings %lld", &mappings);
+	}
+	fclose(file);
+	return mappings;
+}
+
 long long type1_dma_avail(int container)
 {
 	const struct vfio_iommu_type1_info_dma_avail *cap;
@@ -113,7 +160,16 @@ long long type1_dma_avail(int container)
 	if (err)
 		return err;
 	cap = type1_find_cap(&info, VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL);
-	return cap ? (long long)cap->avail : -ENODATA;
+	if (!cap)
+		return -ENODATA;
+	if (container_is_iommufd) {
+		long long mappings = iommufd_mappings(container);
+
+		if (mappings < 0)
+			return mappings;
+		return cap->avail == ~0U ? cap->avail - mappings : -ERANGE;
+	}
+	return cap->avail;
 }
 
 int dirty_pages(int container, __u32 flags)

@@ -14,6 +14,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <linux/iommufd.h>
 #include <linux/types.h>
 #include <linux/vfio.h>
 
@@ -49,11 +50,15 @@ int group_resv_regions(int group, struct resv_region *regions, int max);
 /* ---- container and type1 ioctls (type1.c) ---- */
 
 #define CONTAINER_PATH	"/dev/vfio/vfio"
+#define IOMMUFD_PATH	"/dev/iommu"
 #define TYPE1_MODULE	"/sys/module/vfio_iommu_type1"
 
 #define MAP_R	VFIO_DMA_MAP_FLAG_READ
 #define MAP_W	VFIO_DMA_MAP_FLAG_WRITE
 #define MAP_RW	(MAP_R | MAP_W)
+
+/* Whether containers opened from now on are iommufds. */
+extern bool container_is_iommufd;
 
 int container_open(void);
 int group_open(int group);
@@ -87,7 +92,10 @@ const struct vfio_info_cap_header *
 type1_next_cap(const union type1_info *info, const struct vfio_info_cap_header *cap);
 const void *type1_find_cap(const union type1_info *info, __u16 id);
 
-/* Mappings the container still accepts, or -errno. */
+/*
+ * Mappings the container still accepts, or -errno.  An iommufd accepts any
+ * number, and must say so; what is returned then counts down from 2^32 - 1.
+ */
 long long type1_dma_avail(int container);
 
 /*
