@@ -130,6 +130,9 @@ static int check_refs(struct iommu_test_cmd *cmd)
 	unsigned long i, nr;
 	int ret;
 
+	/* Programs round ranges to whole pages, of which there may be none. */
+	if (!cmd->check_refs.length)
+		return 0;
 	ret = get_user_pages_of(&up, cmd->check_refs.uptr,
 				cmd->check_refs.length);
 	if (ret)
