@@ -22,6 +22,8 @@
 #define FROM		(1 * MIB)
 #define TO		(3 * MIB + 123)
 #define DMA_LEN		3000
+/* The log is rate limited, and some IOMMUs report each word. */
+#define REFUSED_LEN	8
 
 static int failures;
 
@@ -185,7 +187,7 @@ static void show_ranges(const struct vfio_iommu_type1_info_cap_iova_range *cap)
 		       cap->iova_ranges[i].start, cap->iova_ranges[i].end);
 }
 
-static void show_capabilities(int container)
+static void show_capabilities(const struct edu *edu, int container)
 {
 	const struct vfio_iommu_type1_info_cap_migration *migration;
 	const struct vfio_iommu_type1_info_cap_iova_range *ranges;
@@ -207,6 +209,8 @@ static void show_capabilities(int container)
 	dma_avail = type1_find_cap(&info, VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL);
 	migration = type1_find_cap(&info, VFIO_IOMMU_TYPE1_INFO_CAP_MIGRATION);
 
+	if (!pci_iommu_name(edu->name, text, sizeof(text)))
+		printf("  %-16s%s, of %s\n", "IOMMU", text, edu->name);
 	printf("  %-16s", "page sizes");
 	print_page_sizes(info.base.iova_pgsizes);
 	if (geometry) {
@@ -252,9 +256,11 @@ static void refused(struct edu *edu, enum edu_direction direction, __u64 iova)
 	char line[256];
 	int err;
 
-	err = edu_dma_refused(edu, direction, iova, DMA_LEN, line, sizeof(line));
+	err = edu_dma_refused(edu, direction, iova, REFUSED_LEN, line, sizeof(line));
 	if (err == -EOPNOTSUPP)
 		printf("        how this IOMMU reports faults is not known here\n");
+	else if (!err && !*line)
+		printf("        this IOMMU may keep it to itself, and does\n");
 	else if (step(!err, "the IOMMU reports it"))
 		printf("        %s\n", line);
 }
@@ -317,16 +323,16 @@ int main(void)
 	int err;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	show_groups();
-
+	/* First, because some devices have no group until a driver takes them. */
 	err = vfio_env_open(&env, VFIO_TYPE1v2_IOMMU, 1);
+	show_groups();
 	if (err) {
 		heading("A container");
 		step(false, "%s", err == -ENODEV ? "no edu device in this machine" :
 		     strerror(-err));
 		return 1;
 	}
-	show_capabilities(env.container);
+	show_capabilities(&env.edu[0], env.container);
 
 	err = edu_open(&env.edu[0]);
 	if (err)

@@ -15,7 +15,7 @@
 /*
  * IOVAs used by the tests.  No IOMMU of the test machines has a reserved region
  * below the MSI window of x86, apart from what lies in the first 16 MiB and
- * between 128 MiB and 129 MiB (Arm's MSI window).
+ * between 128 MiB and 130 MiB (Arm's MSI window and interrupt controllers).
  */
 #define IOVA_BASE	(1 * GIB)
 #define IOVA_RESIDENT	(2 * GIB)
@@ -84,6 +84,18 @@ static inline bool unchanged(int container, const struct type1_state *before)
 		before->avail, now.avail, before->locked_kib, now.locked_kib,
 		before->pinned, now.pinned);
 	return false;
+}
+
+/* The first IOVA that lies behind the first usable range, 0 if none does. */
+static inline __u64 unusable_iova(int container)
+{
+	const struct vfio_iommu_type1_info_cap_iova_range *cap;
+	union type1_info info;
+
+	if (type1_get_info(container, &info))
+		return 0;
+	cap = type1_find_cap(&info, VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE);
+	return cap && cap->nr_iovas ? cap->iova_ranges[0].end + 1 : 0;
 }
 
 /* The mapping can be made, and undone. */

@@ -16,7 +16,6 @@
 #define MTTY_DEVICE	"/sys/bus/mdev/devices/" MTTY_UUID
 
 #define SIZE		(16 * PAGE_4K)
-#define MSI_WINDOW	0xfee00000ULL
 
 /* Number of the group of a new mtty device, or -errno. */
 static int mtty_create(void)
@@ -50,6 +49,7 @@ FIXTURE(mdev) {
 	int container;
 	int mtty;
 	int edu;
+	__u64 reserved;		/* an IOVA that the edu group cannot use */
 	void *buffer;
 };
 
@@ -67,8 +67,9 @@ FIXTURE_VARIANT_ADD(mdev, v2) {
 
 FIXTURE_SETUP(mdev)
 {
+	struct resv_region regions[16];
 	char name[1][PCI_NAME_LEN];
-	int group;
+	int group, i;
 
 	group = mtty_create();
 	if (group == -ENOENT)
@@ -80,8 +81,13 @@ FIXTURE_SETUP(mdev)
 	if (pci_find(EDU_VENDOR, EDU_DEVICE, name, 1) != 1)
 		SKIP(return, "needs an edu device");
 	ASSERT_EQ(0, pci_bind_vfio(name[0]));
-	self->edu = group_open(pci_iommu_group(name[0]));
+	group = pci_iommu_group(name[0]);
+	self->edu = group_open(group);
 	ASSERT_LE(0, self->edu);
+	for (i = group_resv_regions(group, regions, ARRAY_SIZE(regions)); i-- > 0;)
+		if (strcmp(regions[i].type, "direct-relaxable"))
+			self->reserved = regions[i].start;
+	ASSERT_NE(0, self->reserved);
 
 	ASSERT_EQ(0, mem_alloc(MEM_4K, SIZE, &self->buffer));
 	self->container = container_open();
@@ -99,12 +105,12 @@ FIXTURE_TEARDOWN(mdev)
 	write_file(MTTY_DEVICE "/remove", "1");
 }
 
-/* The first and the last page of the address space, and what x86 reserves. */
+/* The first and the last page of the address space, and one an IOMMU reserves. */
 TEST_F(mdev, any_iova)
 {
 	EXPECT_EQ(0, map_and_unmap(self->container, self->buffer, 0, PAGE_4K));
 	EXPECT_EQ(0, map_and_unmap(self->container, self->buffer, -PAGE_4K, PAGE_4K));
-	EXPECT_EQ(0, map_and_unmap(self->container, self->buffer, MSI_WINDOW, PAGE_4K));
+	EXPECT_EQ(0, map_and_unmap(self->container, self->buffer, self->reserved, PAGE_4K));
 	/* The rules that have nothing to do with an IOMMU hold. */
 	EXPECT_EQ(-EINVAL, dma_map(self->container, self->buffer, 1, PAGE_4K));
 	EXPECT_EQ(-EINVAL, dma_map(self->container, self->buffer, -PAGE_4K, 2 * PAGE_4K));
@@ -139,12 +145,12 @@ TEST_F(mdev, info)
 	ASSERT_EQ(0, join(self->edu, self->container));
 	ASSERT_EQ(0, type1_get_info(self->container, &info));
 	EXPECT_NE(NULL, type1_find_cap(&info, VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE));
-	EXPECT_EQ(-EINVAL, dma_map(self->container, self->buffer, MSI_WINDOW, PAGE_4K));
+	EXPECT_EQ(-EINVAL, dma_map(self->container, self->buffer, self->reserved, PAGE_4K));
 
 	ASSERT_EQ(0, leave(self->edu));
 	ASSERT_EQ(0, type1_get_info(self->container, &info));
 	EXPECT_EQ(NULL, type1_find_cap(&info, VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE));
-	EXPECT_EQ(0, map_and_unmap(self->container, self->buffer, MSI_WINDOW, PAGE_4K));
+	EXPECT_EQ(0, map_and_unmap(self->container, self->buffer, self->reserved, PAGE_4K));
 }
 
 TEST_F(mdev, iommu_joins)
@@ -164,20 +170,33 @@ TEST_F(mdev, iommu_joins)
 /* A group that could not use what is mapped is kept out, and can come later. */
 TEST_F(mdev, iommu_refused)
 {
+	const struct vfio_iommu_type1_info_cap_iova_range *cap;
 	struct type1_state before;
+	union type1_info info;
+	__u64 beyond;
+
+	ASSERT_EQ(0, join(self->edu, self->container));
+	ASSERT_EQ(0, type1_get_info(self->container, &info));
+	cap = type1_find_cap(&info, VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE);
+	ASSERT_NE(NULL, cap);
+	beyond = cap->iova_ranges[cap->nr_iovas - 1].end + 1;
+	ASSERT_EQ(0, leave(self->edu));
 
 	ASSERT_EQ(0, dma_map(self->container, self->buffer, IOVA_BASE, SIZE));
 	before = type1_state(self->container);
 
-	ASSERT_EQ(0, dma_map(self->container, self->buffer, MSI_WINDOW, PAGE_4K));
+	ASSERT_EQ(0, dma_map(self->container, self->buffer, self->reserved, PAGE_4K));
 	EXPECT_EQ(-EINVAL, join(self->edu, self->container));
-	EXPECT_EQ(0, dma_unmap(self->container, MSI_WINDOW, PAGE_4K));
+	EXPECT_EQ(0, dma_unmap(self->container, self->reserved, PAGE_4K));
 	EXPECT_TRUE(unchanged(self->container, &before));
 
-	ASSERT_EQ(0, dma_map(self->container, self->buffer, -PAGE_4K, PAGE_4K));
-	EXPECT_EQ(-EINVAL, join(self->edu, self->container));
-	EXPECT_EQ(0, dma_unmap(self->container, -PAGE_4K, PAGE_4K));
-	EXPECT_TRUE(unchanged(self->container, &before));
+	/* An IOMMU of 64 bits has nothing beyond it. */
+	if (beyond) {
+		ASSERT_EQ(0, dma_map(self->container, self->buffer, beyond, PAGE_4K));
+		EXPECT_EQ(-EINVAL, join(self->edu, self->container));
+		EXPECT_EQ(0, dma_unmap(self->container, beyond, PAGE_4K));
+		EXPECT_TRUE(unchanged(self->container, &before));
+	}
 
 	/* Memory that is not there, which nobody had asked for until now. */
 	ASSERT_EQ(0, dma_map(self->container, (void *)PAGE_4K, IOVA_RESIDENT, PAGE_4K));

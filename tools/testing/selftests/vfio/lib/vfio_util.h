@@ -35,7 +35,10 @@ int pci_find(__u16 vendor, __u16 device, char names[][PCI_NAME_LEN], int max);
 int pci_bind_vfio(const char *name);
 /* Number of the IOMMU group a function belongs to. */
 int pci_iommu_group(const char *name);
-/* Name of the IOMMU behind a function, "dmar0" for instance. */
+/*
+ * Name of the IOMMU behind a function: "dmar0" (VT-d), "ivhd0" (AMD), "smmu3...",
+ * or that of virtio-iommu's own function, "0000:00:01.0".
+ */
 int pci_iommu_name(const char *name, char *buf, size_t len);
 
 struct resv_region {
@@ -219,9 +222,9 @@ int fault_log_open(void);
 int fault_log_find(int log, const struct edu *edu, __u64 iova, char *line, size_t len);
 
 /*
- * A transfer that the IOMMU must refuse and report: 0 if it did report.  The
- * log is rate limited, so one silence is forgiven, after the time the limit
- * takes to forget.
+ * A transfer that the IOMMU must refuse and report: 0 if it did report, or is
+ * one that may be silent, with @line empty then.  The log is rate limited, so
+ * one silence is forgiven, after the time the limit takes to forget.
  */
 int edu_dma_refused(struct edu *edu, enum edu_direction direction, __u64 iova,
 		    unsigned int count, char *line, size_t len);
