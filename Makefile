@@ -12,33 +12,42 @@ K ?= plain
 DEMO ?= vfio-dma-demo
 
 S := scripts
-FRAGMENTS := $(S)/config/base.config $(S)/config/ours.config
-kernels := $(O)/kernel $(O)/kernel-debug $(O)/stock/kernel
-image-plain := $(O)/kernel.cpio
-image-debug := $(O)/kernel-debug.cpio
-image-stock := $(O)/stock/kernel.cpio
+# "make test" and "make run" need one kernel: that of the lane's architecture.
+arch := $(shell sed -n '/^\[$(L)\]/,/^\[/s/^arch = "\(.*\)"/\1/p' $(S)/lanes.toml)
+image-plain-x86 := $(O)/kernel.cpio
+image-debug-x86 := $(O)/kernel-debug.cpio
+image-stock-x86 := $(O)/stock/kernel.cpio
+image-plain-arm64 := $(O)/kernel-arm64.cpio
+image-debug-arm64 := $(O)/kernel-debug-arm64.cpio
+image-stock-arm64 := $(O)/stock/kernel-arm64.cpio
+images-x86 := $(image-plain-x86) $(image-debug-x86) $(image-stock-x86)
+images-arm64 := $(image-plain-arm64) $(image-debug-arm64) $(image-stock-arm64)
+# What "make check" boots; the lanes' "kernels" in lanes.toml say on what.
+checked := $(image-plain-x86) $(image-debug-x86) $(image-plain-arm64)
+lane-image = $(or $(image-$(K)-$(arch)),$(error no lane "$(L)" or no kernel "$(K)"))
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
+.SECONDEXPANSION:
 .PHONY: help run check check-lint series check-series test shell tree kernel kernel-debug stock-kernel
-.PHONY: images bench deps clean FORCE
+.PHONY: images kernel-arm64 stock-kernel-arm64 bench deps clean FORCE
 
 help:
 	@cat $(S)/help.txt
 
-run: $(O)/kernel.cpio
-	@$(S)/boot --out $(O) --job run --show $(DEMO)
+run: $$(lane-image)
+	@$(S)/boot --out $(O) --kernel $(K) --lane $(L) --job run --show $(DEMO)
 
 check: images
 	@$(S)/check --out $(O)
 
-test: $(image-$(K))
+test: $$(lane-image)
 	@$(S)/boot --out $(O) --kernel $(K) --lane $(L) $(if $(TIMEOUT),--timeout $(TIMEOUT)) $(T)
 
-shell: $(O)/kernel.cpio
-	@$(S)/boot --out $(O) --lane $(L) --job shell
+shell: $$(lane-image)
+	@$(S)/boot --out $(O) --kernel $(K) --lane $(L) --job shell
 
-bench: $(image-stock) $(image-plain)
+bench: $(image-stock-x86) $(image-plain-x86)
 	@$(S)/bench $(O)
 
 check-lint: $(O)/tree.stamp
@@ -52,9 +61,11 @@ check-series: $(O)/tree.stamp
 
 tree: $(O)/tree.stamp
 kernel: $(O)/kernel/.built
+kernel-arm64: $(O)/kernel-arm64/.built
 kernel-debug: $(O)/kernel-debug/.built
 stock-kernel: $(O)/stock/kernel/.built
-images: $(image-plain) $(image-debug)
+stock-kernel-arm64: $(O)/stock/kernel-arm64/.built
+images: $(checked)
 
 deps:
 	@$(S)/deps
@@ -72,29 +83,57 @@ $(O)/tree.stamp: $(O)/base.stamp FORCE | deps
 	@$(S)/assemble $(O)
 $(O)/tree-kernel.stamp: $(O)/tree.stamp ;
 
+# $(call build-kernel,title,architecture,tree)
 define build-kernel
-	@$(S)/step "building the $(1) kernel" $(O)/log/$(subst /,-,$(@D:$(O)/%=%)).log $(S)/kernel $(2) $(@D) $(filter %.config,$^)
+	@$(S)/step "building the $(1) kernel" $(O)/log/$(subst /,-,$(@D:$(O)/%=%)).log $(S)/kernel $(2) $(3) $(@D) $(filter %.config,$^)
 	@touch $@
 endef
 
-$(O)/kernel/.built: $(O)/tree-kernel.stamp $(FRAGMENTS) $(S)/kernel
-	$(call build-kernel,plain,$(O)/tree)
-$(O)/kernel-debug/.built: $(O)/tree-kernel.stamp $(FRAGMENTS) $(S)/config/debug.config $(S)/kernel
-	$(call build-kernel,debug,$(O)/tree)
-$(O)/stock/kernel/.built: $(O)/base.stamp $(S)/config/base.config $(S)/kernel | deps
+built := $(S)/kernel $(S)/arch.sh
+x86 := $(S)/config/base.config $(S)/config/x86.config
+arm64 := $(S)/config/base.config $(S)/config/arm64.config
+ours := $(S)/config/ours.config
+
+$(O)/kernel/.built: $(O)/tree-kernel.stamp $(x86) $(ours) $(built)
+	$(call build-kernel,plain,x86,$(O)/tree)
+$(O)/kernel-debug/.built: $(O)/tree-kernel.stamp $(x86) $(ours) $(S)/config/debug.config $(built)
+	$(call build-kernel,debug,x86,$(O)/tree)
+$(O)/kernel-arm64/.built: $(O)/tree-kernel.stamp $(arm64) $(ours) $(built)
+	$(call build-kernel,plain arm64,arm64,$(O)/tree)
+$(O)/kernel-debug-arm64/.built: $(O)/tree-kernel.stamp $(arm64) $(ours) $(S)/config/debug.config $(built)
+	$(call build-kernel,debug arm64,arm64,$(O)/tree)
+$(O)/stock/tree.stamp: $(O)/base.stamp | deps
 	@$(S)/assemble $(O) --stock
-	$(call build-kernel,stock,$(O)/stock/tree)
-
-$(O)/headers.stamp: $(O)/tree-kernel.stamp $(S)/headers
-	@$(S)/step "exporting the kernel's headers" $(O)/log/headers.log $(S)/headers $(O)/tree $(O)/headers
 	@touch $@
+$(O)/stock/kernel/.built: $(O)/stock/tree.stamp $(x86) $(built)
+	$(call build-kernel,stock,x86,$(O)/stock/tree)
+$(O)/stock/kernel-arm64/.built: $(O)/stock/tree.stamp $(arm64) $(built)
+	$(call build-kernel,stock arm64,arm64,$(O)/stock/tree)
 
-$(O)/programs.stamp: $(O)/tree.stamp $(O)/headers.stamp $(S)/programs $(wildcard $(S)/guest/*)
-	@$(S)/step "building the guest's programs" $(O)/log/programs.log $(S)/programs $(O)/tree $(O)/headers $(O)/programs
+# $(call export-headers,architecture), $(call build-programs,architecture,headers)
+define export-headers
+	@$(S)/step "exporting the kernel's headers for $(1)" $(O)/log/$(@F:.stamp=).log $(S)/headers $(1) $(O)/tree $(@:.stamp=)
 	@touch $@
+endef
+define build-programs
+	@$(S)/step "building the guest's programs for $(1)" $(O)/log/$(@F:.stamp=).log $(S)/programs $(1) $(O)/tree $(2) $(@:.stamp=)
+	@touch $@
+endef
+programs := $(S)/programs $(S)/arch.sh $(wildcard $(S)/guest/*)
 
-$(kernels:%=%.cpio): %.cpio: %/.built $(O)/programs.stamp $(S)/image $(S)/splats.conf
-	@$(S)/image $(O)/programs $* $@
+$(O)/headers.stamp: $(O)/tree-kernel.stamp $(S)/headers $(S)/arch.sh
+	$(call export-headers,x86)
+$(O)/headers-arm64.stamp: $(O)/tree-kernel.stamp $(S)/headers $(S)/arch.sh
+	$(call export-headers,arm64)
+$(O)/programs.stamp: $(O)/tree.stamp $(O)/headers.stamp $(programs)
+	$(call build-programs,x86,$(O)/headers)
+$(O)/programs-arm64.stamp: $(O)/tree.stamp $(O)/headers-arm64.stamp $(programs)
+	$(call build-programs,arm64,$(O)/headers-arm64)
+
+$(images-x86): %.cpio: %/.built $(O)/programs.stamp $(S)/image $(S)/splats.conf
+	@$(S)/image x86 $(O)/programs $* $@
+$(images-arm64): %.cpio: %/.built $(O)/programs-arm64.stamp $(S)/image $(S)/splats.conf
+	@$(S)/image arm64 $(O)/programs-arm64 $* $@
 
 clean:
 	rm -rf $(O)

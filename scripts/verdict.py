@@ -41,6 +41,8 @@ class Verdict:
     reasons: list = dataclasses.field(default_factory=list)   # (kind, text)
     cases: int = 0
     per_test: dict = dataclasses.field(default_factory=dict)  # name -> (cases, failed cases)
+    passed: set = dataclasses.field(default_factory=set)      # "name.case" of every case that passed
+    skipped: list = dataclasses.field(default_factory=list)   # names, listed as allowed to or not
     results: dict = dataclasses.field(default_factory=dict)   # name -> True if "ok"
     seconds: dict = dataclasses.field(default_factory=dict)   # name -> how long it ran
 
@@ -194,10 +196,14 @@ def judge(facts, console, ktap, tree, rules, expected, suites=(), may_skip=(), s
         name = '.'.join(path)
         if sub.subtests or not sub.name:
             continue
-        if sub.status.name == 'FAILURE':
+        if sub.status.name == 'SUCCESS':
+            verdict.passed.add(name)
+        elif sub.status.name == 'FAILURE':
             verdict.add('fail', name)
-        elif sub.status.name == 'SKIPPED' and not {name, sub.name, path[0]} & set(may_skip):
-            verdict.add('skip', name)
+        elif sub.status.name == 'SKIPPED':
+            verdict.skipped.append(name)
+            if not {name, sub.name, path[0]} & set(may_skip):
+                verdict.add('skip', name)
         elif complete and sub.status.name in ('NO_TESTS', 'FAILURE_TO_PARSE_TESTS'):
             verdict.add('short', f'{name}: {sub.status.name}')
     shorts = [re.sub(r'^\[.*?\] (\[ERROR\] )?', '', line) for line in said.split('\n') if '[ERROR]' in line]

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0
 """Lanes, and running a guest on one of them.
 
-Each run has a folder of its own: console.log and ktap.log are the guest's two
-serial ports, qemu.log is QEMU's own voice, command the way to start it again.
+Each run has a folder of its own: console.log and ktap.log are two serial ports
+of the guest, qemu.log is QEMU's own voice, command the way to start it again.
 QEMU's control channel tells a power-off from a reset; a guest that has not
 ended by its time limit is killed.
 """
+import dataclasses
+import functools
 import json
 import os
 import re
@@ -20,10 +22,31 @@ import overlay
 import verdict
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-QEMU = os.environ.get('QEMU', 'qemu-system-x86_64')
-# no_timer_check: the kernel's trial of the timer interrupt counts wall time, and panics
-# when a busy host keeps an emulated processor waiting.
-KERNEL_ARGS = 'console=ttyS0,115200 loglevel=6 panic=-1 log_buf_len=8M no_timer_check'
+
+
+@dataclasses.dataclass(frozen=True)
+class Arch:
+    qemu: str           # program, unless the environment names another
+    qemu_variable: str
+    suffix: str         # of the names of kernels and programs built for it
+    image: str          # in a kernel's build folder
+    kernel_args: str
+    ktap: str           # PID 1's port; its QEMU arguments follow
+    ktap_args: tuple
+
+
+COMMON_ARGS = 'loglevel=6 panic=-1 log_buf_len=8M'
+ARCHES = {
+    # no_timer_check: the kernel's trial of the timer interrupt counts wall time, and panics
+    # when a busy host keeps an emulated processor waiting.
+    'x86': Arch('qemu-system-x86_64', 'QEMU', '', 'arch/x86/boot/bzImage',
+                f'console=ttyS0,115200 {COMMON_ARGS} no_timer_check',
+                '/dev/ttyS1', ('-serial', 'chardev:ktap')),
+    # The machine has one serial port of its own.
+    'arm64': Arch('qemu-system-aarch64', 'QEMU_ARM64', '-arm64', 'arch/arm64/boot/Image',
+                  f'console=ttyAMA0 {COMMON_ARGS}',
+                  '/dev/ttyS0', ('-device', 'pci-serial,chardev=ktap')),
+}
 
 
 def lanes():
@@ -31,34 +54,71 @@ def lanes():
         return tomllib.load(text)
 
 
+def arch(lane):
+    return ARCHES[lane['arch']]
+
+
+def qemu(lane):
+    return os.environ.get(arch(lane).qemu_variable, arch(lane).qemu)
+
+
+def kernel(out, lane, flavour):
+    """A kernel's image and initramfs, for the architecture of the lane."""
+    folder = {'plain': 'kernel', 'debug': 'kernel-debug', 'stock': 'stock/kernel'}[flavour]
+    base = os.path.join(out, folder + arch(lane).suffix)
+    return os.path.join(base, arch(lane).image), f'{base}.cpio'
+
+
+def programs(out, lane):
+    return os.path.join(out, 'programs' + arch(lane).suffix)
+
+
+@functools.cache
+def properties(program, device):
+    """Names of a QEMU device's properties, or None if there is no such device."""
+    text = subprocess.run([program, '-machine', 'none', '-device', f'{device},help'],
+                          capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    if text.returncode or 'not found' in text.stderr:
+        return None
+    return frozenset(re.findall(r'^ +([\w-]+)=<', text.stdout, re.M))
+
+
 def why_not(lane):
     """Why this QEMU cannot run the lane, or None."""
-    if not shutil.which(QEMU):
-        return f'{QEMU} is not installed'
-    for device, properties in lane.get('needs', {}).items():
-        text = subprocess.run([QEMU, '-device', f'{device},help'], capture_output=True,
-                              text=True, stdin=subprocess.DEVNULL)
-        have = set(re.findall(r'^ +([\w-]+)=<', text.stdout, re.M))
-        lacking = [p for p in properties if p not in have]
-        unknown = text.returncode or 'not found' in text.stderr
-        if unknown or lacking:
-            version = subprocess.run([QEMU, '--version'], capture_output=True, text=True).stdout
+    program = qemu(lane)
+    if not shutil.which(program):
+        return f'{program} is not installed'
+    for device, wanted in lane.get('needs', {}).items():
+        have = properties(program, device)
+        lacking = [p for p in wanted if p not in (have or ())]
+        if have is None or lacking:
+            version = subprocess.run([program, '--version'], capture_output=True, text=True).stdout
             return (f'{version.splitlines()[0]}: device {device} '
-                    + ('is unknown' if unknown else f'lacks {", ".join(lacking)}'))
+                    + ('is unknown' if have is None else f'lacks {", ".join(lacking)}'))
     return None
 
 
-def command_line(lane, kernel, initrd, job, kernel_args, serial):
-    command = [QEMU, '-nodefaults', '-no-user-config', '-display', 'none', '-nic', 'none',
+def device_argument(lane, device):
+    """A device as QEMU takes it, with those of the lane's optional properties that it has."""
+    name = device.split(',')[0]
+    wanted = lane.get('if_known', {}).get(name, {})
+    have = properties(qemu(lane), name) or () if wanted else ()
+    return ','.join([device] + [f'{key}={value}' for key, value in wanted.items() if key in have])
+
+
+def command_line(lane, image, initrd, job, kernel_args, serial):
+    command = [qemu(lane), '-nodefaults', '-no-user-config', '-display', 'none', '-nic', 'none',
                '-no-reboot', '-accel', 'tcg', '-machine', lane['machine'], '-cpu', lane['cpu'],
                '-m', lane['memory'], '-smp', str(lane['smp'])]
     for device in lane['devices']:
-        command += ['-device', device]
+        command += ['-device', device_argument(lane, device)]
     command += lane.get('qemu_args', [])
     # Built-in suites run at boot, and only if asked for: the harness's own tests do without.
     kunit = 'kunit.enable=1' if 'kunit' in job else ''
-    append = ' '.join([KERNEL_ARGS, lane['kernel_args'], kernel_args, kunit, '--', *job])
-    return command + serial + ['-kernel', kernel, '-initrd', initrd, '-append', append]
+    # What the kernel does not know, and has a value, becomes PID 1's environment.
+    append = ' '.join([arch(lane).kernel_args, f'KTAP={arch(lane).ktap}', lane['kernel_args'],
+                       kernel_args, kunit, '--', *job])
+    return command + serial + ['-kernel', image, '-initrd', initrd, '-append', append]
 
 
 class Tail(threading.Thread):
@@ -86,7 +146,7 @@ class Tail(threading.Thread):
                 self.done.wait(0.05)
 
 
-def run(lane, kernel, initrd, job, folder, timeout, kernel_args='', show=False, boot_timeout=None):
+def run(lane, image, initrd, job, folder, timeout, kernel_args='', show=False, boot_timeout=None):
     """Boot once. Returns what the host saw of QEMU, for the verdict.
 
     A guest that has said nothing on its second port by `boot_timeout` seconds has not reached PID 1.
@@ -95,16 +155,16 @@ def run(lane, kernel, initrd, job, folder, timeout, kernel_args='', show=False, 
     console, ktap = os.path.join(folder, 'console.log'), os.path.join(folder, 'ktap.log')
     for path in (console, ktap):
         open(path, 'w').close()
-    command = command_line(lane, kernel, initrd, job, kernel_args, [
+    command = command_line(lane, image, initrd, job, kernel_args, [
         '-chardev', f'file,id=console,path={console}', '-serial', 'chardev:console',
-        '-chardev', f'file,id=ktap,path={ktap}', '-serial', 'chardev:ktap', '-qmp', 'stdio'])
+        '-chardev', f'file,id=ktap,path={ktap}', *arch(lane).ktap_args, '-qmp', 'stdio'])
     with open(os.path.join(folder, 'command'), 'w') as out:
         out.write(shlex.join(command) + '\n')
 
     facts = {'timeout': 0, 'shutdown': None, 'status': None, 'stderr': ''}
     start = time.monotonic()
     with open(os.path.join(folder, 'qemu.log'), 'w') as stderr:
-        qemu = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                 stderr=stderr, text=True)
     tail = Tail(ktap) if show else None
     if tail:
@@ -113,7 +173,7 @@ def run(lane, kernel, initrd, job, folder, timeout, kernel_args='', show=False, 
     def give_up(seconds, only_silent):
         if not (only_silent and os.path.getsize(ktap)):
             facts['timeout'] = seconds
-            qemu.kill()
+            process.kill()
 
     limits = [threading.Timer(timeout, give_up, (timeout, False))]
     if boot_timeout and boot_timeout < timeout:
@@ -121,16 +181,16 @@ def run(lane, kernel, initrd, job, folder, timeout, kernel_args='', show=False, 
     for limit in limits:
         limit.start()
     try:
-        qemu.stdin.write('{"execute": "qmp_capabilities"}\n')
-        qemu.stdin.flush()
-        for line in qemu.stdout:
+        process.stdin.write('{"execute": "qmp_capabilities"}\n')
+        process.stdin.flush()
+        for line in process.stdout:
             event = json.loads(line)
             if event.get('event') == 'SHUTDOWN':
                 facts['shutdown'] = event['data']['reason']
     except BrokenPipeError:
         pass
     finally:
-        facts['status'] = qemu.wait()
+        facts['status'] = process.wait()
         for limit in limits:
             limit.cancel()
         if tail:

@@ -3,7 +3,7 @@
  * PID 1 of the test guest.
  *
  * Model: the guest is one process that runs a list of programs and tells the
- * host what happened over a channel of its own, the second serial port. The
+ * host what happened over a channel of its own, the serial port $KTAP. The
  * console is for the kernel. The list comes from the host on the kernel's
  * command line, after "--", so that the host knows what must come back:
  *
@@ -51,6 +51,9 @@
 
 /* kmemleak reports no object younger than this. */
 #define KMEMLEAK_MIN_AGE_SECONDS 5
+
+/* The status with which a kselftest says that it has nothing to run on. */
+#define KSFT_SKIP 4
 
 #define MAX_RULES 64
 
@@ -303,12 +306,14 @@ static pid_t spawn(const char *path, const char *terminal, bool interactive)
 	_exit(127);
 }
 
+enum outcome { GOOD, BAD, SKIPPED };
+
 /*
  * Run one program on a pseudo-terminal, which keeps its output in order and
- * line-buffered even if it crashes, and pass every line on. Returns true if
- * it exited in time and with status 0.
+ * line-buffered even if it crashes, and pass every line on. GOOD means that it
+ * exited in time and with status 0.
  */
-static bool run_program(const char *name, int timeout_s, bool speaks_ktap)
+static enum outcome run_program(const char *name, int timeout_s, bool speaks_ktap)
 {
 	struct line_buffer b = { .ktap = speaks_ktap };
 	long deadline = now_ms() + timeout_s * 1000L;
@@ -323,7 +328,7 @@ static bool run_program(const char *name, int timeout_s, bool speaks_ktap)
 	master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
 	if (master < 0 || grantpt(master) || unlockpt(master)) {
 		report("harness", "%s: no pseudo-terminal: %s", name, strerror(errno));
-		return false;
+		return BAD;
 	}
 	/* Held open so that the master never sees a hang-up before the program starts. */
 	slave = open(ptsname(master), O_RDWR | O_NOCTTY | O_CLOEXEC);
@@ -366,9 +371,11 @@ static bool run_program(const char *name, int timeout_s, bool speaks_ktap)
 		;
 	if (WIFSIGNALED(status) && !late)
 		report("crash", "%s: killed by signal %d", name, WTERMSIG(status));
+	else if (speaks_ktap && WEXITSTATUS(status) == KSFT_SKIP)
+		return SKIPPED;
 	else if (WEXITSTATUS(status))
 		fprintf(ktap, "    # %s exited with status %d\n", name, WEXITSTATUS(status));
-	return pid > 0 && WIFEXITED(status) && !WEXITSTATUS(status);
+	return pid > 0 && WIFEXITED(status) && !WEXITSTATUS(status) ? GOOD : BAD;
 }
 
 /* --- the end --- */
@@ -442,8 +449,9 @@ static void mount_all(void)
 
 static void open_ktap(void)
 {
+	const char *port = getenv("KTAP");
 	struct termios raw;
-	int fd = open("/dev/ttyS1", O_WRONLY | O_NOCTTY | O_CLOEXEC);
+	int fd = open(port ? port : "/dev/ttyS1", O_WRONLY | O_NOCTTY | O_CLOEXEC);
 
 	if (fd >= 0 && !tcgetattr(fd, &raw)) {
 		cfmakeraw(&raw);
@@ -478,11 +486,17 @@ static void load_modules(void)
 
 static void shell(void)
 {
+	char console[64] = "/dev/";
+	FILE *f = fopen("/sys/class/tty/console/active", "r");
 	pid_t pid;
 
+	if (!f || fscanf(f, "%50s", console + strlen(console)) != 1)
+		strcpy(console, "/dev/console");
+	if (f)
+		fclose(f);
 	puts("A guest of the series. The programs are in /tests; leave with 'exit' or Ctrl-A X.");
 	fflush(stdout);
-	pid = spawn("/bin/sh", "/dev/ttyS0", true);
+	pid = spawn("/bin/sh", console, true);
 	while (pid > 0 && waitpid(-1, NULL, 0) != pid)
 		;
 	power_off();
@@ -534,12 +548,17 @@ int main(int argc, char **argv)
 		const char *name = argv[i];
 		bool is_kunit = speaks_ktap && !strcmp(name, "kunit");
 		long start = now_ms();
-		bool ok = is_kunit ? want_kunit : run_program(name, timeout_s, speaks_ktap);
+		enum outcome outcome;
 
-		fprintf(ktap, "%sok %d %s\n", ok ? "" : "not ", i - first + 1, name);
+		if (is_kunit)
+			outcome = want_kunit ? GOOD : BAD;
+		else
+			outcome = run_program(name, timeout_s, speaks_ktap);
+		fprintf(ktap, "%sok %d %s%s\n", outcome == BAD ? "not " : "", i - first + 1, name,
+			outcome == SKIPPED ? " # SKIP" : "");
 		fprintf(ktap, "# took %s %ld ms\n", name, is_kunit ? kunit_ms : now_ms() - start);
 		fflush(ktap);
-		problems += !ok;
+		problems += outcome == BAD;
 		check_kernel(name);
 	}
 
