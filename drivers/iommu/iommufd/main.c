@@ -117,15 +117,17 @@ struct iommufd_object *iommufd_object_get(struct iommufd_ctx *ictx, u32 id,
 	return obj;
 }
 
-/**
- * iommufd_object_remove - end an object that nobody refers to
- * @ictx: whose it is
- * @id: its id
- *
- * Return: 0; -ENOENT if there is none; -EBUSY if it is in use, and then nothing
- * has changed.
+/*
+ * Devices and HWPTs go when a driver unbinds and detaches, and at no other time:
+ * not even in the moment when the driver has let go of one and is about to
+ * remove it.
  */
-int iommufd_object_remove(struct iommufd_ctx *ictx, u32 id)
+static bool belongs_to_driver(const struct iommufd_object *obj)
+{
+	return obj->type == IOMMUFD_OBJ_DEVICE || obj->type == IOMMUFD_OBJ_HWPT;
+}
+
+static int remove_object(struct iommufd_ctx *ictx, u32 id, bool by_user)
 {
 	struct iommufd_object *obj;
 
@@ -135,7 +137,8 @@ int iommufd_object_remove(struct iommufd_ctx *ictx, u32 id)
 		xa_unlock(&ictx->objects);
 		return -ENOENT;
 	}
-	if (!refcount_dec_if_one(&obj->users)) {
+	if ((by_user && belongs_to_driver(obj)) ||
+	    !refcount_dec_if_one(&obj->users)) {
 		xa_unlock(&ictx->objects);
 		return -EBUSY;
 	}
@@ -147,11 +150,24 @@ int iommufd_object_remove(struct iommufd_ctx *ictx, u32 id)
 	return 0;
 }
 
+/**
+ * iommufd_object_remove - end an object that nobody refers to
+ * @ictx: whose it is
+ * @id: its id
+ *
+ * Return: 0; -ENOENT if there is none; -EBUSY if it is in use, and then nothing
+ * has changed.
+ */
+int iommufd_object_remove(struct iommufd_ctx *ictx, u32 id)
+{
+	return remove_object(ictx, id, false);
+}
+
 static int iommufd_ioctl_destroy(struct iommufd_ucmd *ucmd)
 {
 	struct iommu_destroy *cmd = ucmd->cmd;
 
-	return iommufd_object_remove(ucmd->ictx, cmd->id);
+	return remove_object(ucmd->ictx, cmd->id, true);
 }
 
 /*
