@@ -422,7 +422,7 @@ unlock:
 struct mock_access {
 	struct iommufd_access *access;
 	bool pins;
-	struct mutex lock;
+	struct mutex lock;		/* of items and next_id */
 	struct list_head items;
 	u32 next_id;
 };
