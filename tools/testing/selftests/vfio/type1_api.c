@@ -203,7 +203,7 @@ TEST_F(container, set_iommu_interrupts)
 	FILE *file;
 	int err;
 
-	/* An iommufd has a parameter of its own. */
+	/* There, it is asked when the group joins. */
 	if (container_is_iommufd)
 		return;
 

@@ -223,7 +223,8 @@ int dma_unmap_dirty(int container, __u64 iova, __u64 size, __u64 pgsize,
 	return err;
 }
 
-int vfio_env_prepare(struct vfio_env *env, int nr_edu)
+/* With the devices from the @first one on. */
+static int env_prepare(struct vfio_env *env, int first, int nr_edu)
 {
 	char names[EDU_MAX][PCI_NAME_LEN];
 	int i, ret;
@@ -238,7 +239,7 @@ int vfio_env_prepare(struct vfio_env *env, int nr_edu)
 	ret = pci_find(EDU_VENDOR, EDU_DEVICE, names, EDU_MAX);
 	if (ret < 0)
 		return ret;
-	if (ret < nr_edu)
+	if (ret < first + nr_edu)
 		return -ENODEV;
 
 	ret = container_open();
@@ -249,7 +250,7 @@ int vfio_env_prepare(struct vfio_env *env, int nr_edu)
 	for (i = 0; i < nr_edu; i++) {
 		struct edu *edu = &env->edu[i];
 
-		strcpy(edu->name, names[i]);
+		strcpy(edu->name, names[first + i]);
 		ret = pci_bind_vfio(edu->name);
 		if (ret)
 			goto err_close;
@@ -273,11 +274,16 @@ err_close:
 	return ret;
 }
 
-int vfio_env_open(struct vfio_env *env, int type, int nr_edu)
+int vfio_env_prepare(struct vfio_env *env, int nr_edu)
+{
+	return env_prepare(env, 0, nr_edu);
+}
+
+static int env_open(struct vfio_env *env, int type, int first, int nr_edu)
 {
 	int err;
 
-	err = vfio_env_prepare(env, nr_edu);
+	err = env_prepare(env, first, nr_edu);
 	if (err)
 		return err;
 	if (ioctl(env->container, VFIO_SET_IOMMU, type)) {
@@ -285,6 +291,16 @@ int vfio_env_open(struct vfio_env *env, int type, int nr_edu)
 		vfio_env_close(env);
 	}
 	return err;
+}
+
+int vfio_env_open(struct vfio_env *env, int type, int nr_edu)
+{
+	return env_open(env, type, 0, nr_edu);
+}
+
+int vfio_env_open_one(struct vfio_env *env, int type, int index)
+{
+	return env_open(env, type, index, 1);
 }
 
 void vfio_env_close(struct vfio_env *env)

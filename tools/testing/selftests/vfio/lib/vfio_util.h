@@ -176,7 +176,9 @@ struct vfio_env {
  * IOMMU type @type.  Devices are not opened.  -ENODEV if there are too few.
  */
 int vfio_env_open(struct vfio_env *env, int type, int nr_edu);
-/* As above, short of VFIO_SET_IOMMU. */
+/* With one device, the one with that index among all. */
+int vfio_env_open_one(struct vfio_env *env, int type, int index);
+/* As vfio_env_open(), short of VFIO_SET_IOMMU. */
 int vfio_env_prepare(struct vfio_env *env, int nr_edu);
 void vfio_env_close(struct vfio_env *env);
 
