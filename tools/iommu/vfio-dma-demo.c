@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Shows, on one screen, what an IOMMU and VFIO's type1 backend do: which groups
- * there are and what they may not use, what the backend reports, and a device
- * whose DMA reaches the memory that is mapped for it, and no other.
+ * Shows, on one screen, what an IOMMU and the interfaces to it do: which groups
+ * there are and what they may not use, what is reported to a program, and devices
+ * whose DMA reaches the memory that is mapped for them, and no other.
  *
- * The device is QEMU's edu.  Each step says what it found; the exit status is 0
- * only if every step came out as it must.
+ * Two devices take the same steps at the same time, one in a container of VFIO's,
+ * one in an open /dev/iommu that takes the place of a container; where there is
+ * no /dev/iommu, or no second device, the container is alone.  The devices are
+ * QEMU's edu.  Each step says what it found; the exit status is 0 only if every
+ * step came out as it must.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -13,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "vfio_util.h"
 
@@ -24,6 +28,21 @@
 #define DMA_LEN		3000
 /* The log is rate limited, and some IOMMUs report each word. */
 #define REFUSED_LEN	8
+
+#define TRACING		"/sys/kernel/tracing/"
+#define TRACE_EVENTS	TRACING "events/io_pagetable/enable"
+
+/* One of those who take the steps. */
+struct side {
+	const char *name;
+	struct vfio_env env;
+	struct edu *edu;
+	__u8 *buffer;
+	char note[256];		/* to show under the steps, if not empty */
+};
+
+static struct side sides[2];
+static int nr_sides;
 
 static int failures;
 
@@ -187,19 +206,36 @@ static void show_ranges(const struct vfio_iommu_type1_info_cap_iova_range *cap)
 		       cap->iova_ranges[i].start, cap->iova_ranges[i].end);
 }
 
-static void show_capabilities(const struct edu *edu, int container)
+/* Whether two answers differ in nothing but how many mappings there may be. */
+static bool same_info(const union type1_info *info, const union type1_info *other)
+{
+	union type1_info copies[2] = { *info, *other };
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		struct vfio_iommu_type1_info_dma_avail *avail =
+			(void *)type1_find_cap(&copies[i], VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL);
+
+		if (!avail)
+			return false;
+		avail->avail = 0;
+	}
+	return !memcmp(&copies[0], &copies[1], sizeof(copies[0]));
+}
+
+static void show_capabilities(void)
 {
 	const struct vfio_iommu_type1_info_cap_migration *migration;
 	const struct vfio_iommu_type1_info_cap_iova_range *ranges;
 	const struct vfio_iommu_type1_info_dma_avail *dma_avail;
 	const struct vfio_info_cap_header *cap = NULL;
 	const struct cap_geometry *geometry;
-	union type1_info info;
+	union type1_info info, other;
 	char text[32];
 	int err;
 
 	heading("What VFIO_IOMMU_GET_INFO reports before a device is opened");
-	err = type1_get_info(container, &info);
+	err = type1_get_info(sides[0].env.container, &info);
 	if (err) {
 		step(false, "GET_INFO: %s", strerror(-err));
 		return;
@@ -209,8 +245,8 @@ static void show_capabilities(const struct edu *edu, int container)
 	dma_avail = type1_find_cap(&info, VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL);
 	migration = type1_find_cap(&info, VFIO_IOMMU_TYPE1_INFO_CAP_MIGRATION);
 
-	if (!pci_iommu_name(edu->name, text, sizeof(text)))
-		printf("  %-16s%s, of %s\n", "IOMMU", text, edu->name);
+	if (!pci_iommu_name(sides[0].edu->name, text, sizeof(text)))
+		printf("  %-16s%s, of %s\n", "IOMMU", text, sides[0].edu->name);
 	printf("  %-16s", "page sizes");
 	print_page_sizes(info.base.iova_pgsizes);
 	if (geometry) {
@@ -239,92 +275,232 @@ static void show_capabilities(const struct edu *edu, int container)
 			       cap->id, cap->version);
 	}
 	step(ranges, "the usable ranges are known");
+	if (nr_sides == 2)
+		step(!type1_get_info(sides[1].env.container, &other) && same_info(&info, &other),
+		     "/dev/iommu reports the same, with any number of mappings");
 }
 
-static void show_bytes(const char *what, const __u8 *bytes)
+/* The steps */
+
+static bool make_buffer(struct side *side)
 {
-	int i;
-
-	printf("        %-8s", what);
-	for (i = 0; i < 16; i++)
-		printf(" %02x", bytes[i]);
-	printf(" ...\n");
-}
-
-static void refused(struct edu *edu, enum edu_direction direction, __u64 iova)
-{
-	char line[256];
-	int err;
-
-	err = edu_dma_refused(edu, direction, iova, REFUSED_LEN, line, sizeof(line));
-	if (err == -EOPNOTSUPP)
-		printf("        how this IOMMU reports faults is not known here\n");
-	else if (!err && !*line)
-		printf("        this IOMMU may keep it to itself, and does\n");
-	else if (step(!err, "the IOMMU reports it"))
-		printf("        %s\n", line);
-}
-
-static void show_dma(struct edu *edu, int container)
-{
-	__u64 physical;
 	void *vaddr;
-	__u8 *buffer;
+
+	if (mem_alloc(MEM_4K, BUFFER_SIZE, &vaddr))
+		return false;
+	side->buffer = vaddr;
+	return true;
+}
+
+/* Maps, and looks that this process is charged. */
+static bool map(struct side *side)
+{
+	long long before = locked_kib();
+
+	return !dma_map(side->env.container, side->buffer, BUFFER_IOVA, BUFFER_SIZE) &&
+	       locked_kib() == before + (long long)(BUFFER_SIZE / KIB);
+}
+
+static bool unmap(struct side *side)
+{
+	long long before = locked_kib();
+
+	return !dma_unmap(side->env.container, BUFFER_IOVA, BUFFER_SIZE) &&
+	       locked_kib() == before - (long long)(BUFFER_SIZE / KIB);
+}
+
+static bool device_reads(struct side *side)
+{
+	mem_fill(side->buffer + FROM, DMA_LEN, 1);
+	return !edu_dma(side->edu, EDU_READS_MEMORY, BUFFER_IOVA + FROM, 0, DMA_LEN);
+}
+
+static bool device_writes(struct side *side)
+{
+	return !edu_dma(side->edu, EDU_WRITES_MEMORY, BUFFER_IOVA + TO, 0, DMA_LEN);
+}
+
+static bool bytes_are_equal(struct side *side)
+{
+	const __u8 *read = side->buffer + FROM, *written = side->buffer + TO;
+
+	snprintf(side->note, sizeof(side->note),
+		 "read %02x %02x %02x %02x ..., written %02x %02x %02x %02x ...",
+		 read[0], read[1], read[2], read[3],
+		 written[0], written[1], written[2], written[3]);
+	return !memcmp(read, written, DMA_LEN);
+}
+
+static bool refused(struct side *side, __u64 iova)
+{
+	int err = edu_dma_refused(side->edu, EDU_WRITES_MEMORY, iova, REFUSED_LEN,
+				  side->note, sizeof(side->note));
+
+	if (err == -EOPNOTSUPP)
+		strcpy(side->note, "how this IOMMU reports faults is not known here");
+	else if (!err && !side->note[0])
+		strcpy(side->note, "this IOMMU may keep it to itself, and does");
+	return !err || err == -EOPNOTSUPP;
+}
+
+static bool write_is_refused(struct side *side)
+{
+	mem_fill(side->buffer + TO, DMA_LEN, 2);
+	return refused(side, BUFFER_IOVA + TO);
+}
+
+static bool not_written(struct side *side)
+{
+	return mem_is(side->buffer + TO, DMA_LEN, 2);
+}
+
+static bool physical_is_refused(struct side *side)
+{
+	__u64 physical = mem_physical(side->buffer);
+
+	mem_fill(side->buffer, DMA_LEN, 3);
+	return physical && refused(side, physical);
+}
+
+static bool physical_not_written(struct side *side)
+{
+	return mem_is(side->buffer, DMA_LEN, 3);
+}
+
+static bool device_copies(struct side *side)
+{
+	mem_fill(side->buffer, DMA_LEN, 4);
+	return !edu_dma(side->edu, EDU_READS_MEMORY, BUFFER_IOVA, 0, DMA_LEN) &&
+	       !edu_dma(side->edu, EDU_WRITES_MEMORY, BUFFER_IOVA + FROM, 0, DMA_LEN) &&
+	       mem_is(side->buffer + FROM, DMA_LEN, 4);
+}
+
+/* A step without a function is a heading. */
+static const struct {
+	bool (*take)(struct side *side);
+	const char *text;
+} steps[] = {
+	{ NULL, "A buffer is mapped, and the device reads and writes it" },
+	{ make_buffer, "a buffer of 4 MiB" },
+	{ map, "mapped at IOVA 4 GiB; this process is charged 4 MiB" },
+	{ device_reads, "the device reads 3000 bytes, 1 MiB into the buffer" },
+	{ device_writes, "the device writes them, 123 bytes and 3 MiB into the buffer" },
+	{ bytes_are_equal, "all 3000 bytes are equal" },
+	{ NULL, "The buffer is unmapped, and the device tries again" },
+	{ unmap, "unmapped; this process gets 4 MiB back" },
+	{ write_is_refused, "the IOMMU reports that the device's write is refused" },
+	{ not_written, "the buffer is as it was" },
+	{ NULL, "The device tries the buffer's physical address: is there an IOMMU at all?" },
+	{ physical_is_refused, "the IOMMU reports that the device's write is refused" },
+	{ physical_not_written, "the buffer is as it was" },
+	{ NULL, "The buffer is mapped again" },
+	{ map, "mapped at IOVA 4 GiB; this process is charged 4 MiB" },
+	{ device_copies, "the device copies within it as before" },
+	{ 0 }
+};
+
+static void show_notes(void)
+{
+	struct side *side;
+
+	for (side = sides; side < sides + nr_sides; side++) {
+		if (side->note[0])
+			printf("  %-16s%s\n", side->name, side->note);
+		side->note[0] = '\0';
+	}
+}
+
+static void show_steps(void)
+{
+	struct side *side;
+	unsigned int i;
+
+	for (i = 0; steps[i].text; i++) {
+		if (!steps[i].take) {
+			show_notes();
+			heading(steps[i].text);
+			printf("  %-14s  %s\n", sides[0].name, nr_sides > 1 ? sides[1].name : "");
+			continue;
+		}
+		for (side = sides; side < sides + nr_sides; side++) {
+			bool good = steps[i].take(side);
+
+			printf("  %-14s", good ? "ok" : "FAIL");
+			failures += !good;
+		}
+		printf("  %s\n", steps[i].text);
+	}
+	show_notes();
+}
+
+/* What anybody can see of it */
+
+/* Shows what begins with @from in the lines of a file; how many lines that was. */
+static int show_file(const char *path, const char *from)
+{
+	FILE *file = fopen(path, "re");
+	char line[512];
+	int nr = 0;
+
+	while (file && fgets(line, sizeof(line), file)) {
+		const char *text = strstr(line, from);
+
+		if (!text)
+			continue;
+		printf("  %s", text);
+		nr++;
+	}
+	if (file)
+		fclose(file);
+	return nr;
+}
+
+static void show_fdinfo(void)
+{
+	char path[64];
+
+	heading("What /proc/self/fdinfo tells of the open /dev/iommu");
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", sides[1].env.container);
+	step(show_file(path, "charge:") + show_file(path, "ioas:") > 1, "its IOAS is there");
+}
+
+static bool trace_begin(void)
+{
+	return !write_file(TRACING "trace", "") && !write_file(TRACE_EVENTS, "1");
+}
+
+static void trace_show(void)
+{
+	write_file(TRACE_EVENTS, "0");
+	heading("What a trace of io_pagetable says of all that");
+	step(show_file(TRACING "trace", "iopt_") > 0, "it was traced");
+}
+
+static int open_side(const char *name, bool iommufd)
+{
+	struct side *side = &sides[nr_sides];
 	int err;
 
-	heading("A buffer is mapped, and the device reads and writes it");
-	err = mem_alloc(MEM_4K, BUFFER_SIZE, &vaddr);
-	if (!step(!err, "a buffer of 4 MiB"))
-		return;
-	buffer = vaddr;
-	printf("        this process is charged %lld kB of locked memory\n", locked_kib());
-
-	err = dma_map(container, buffer, BUFFER_IOVA, BUFFER_SIZE);
-	if (!step(!err, "mapped at IOVA 0x%llx", BUFFER_IOVA))
-		return;
-	step(locked_kib() == BUFFER_SIZE / KIB, "this process is charged %lld kB", locked_kib());
-
-	mem_fill(buffer + FROM, DMA_LEN, 1);
-	err = edu_dma(edu, EDU_READS_MEMORY, BUFFER_IOVA + FROM, 0, DMA_LEN);
-	step(!err, "the device reads %d bytes at IOVA 0x%llx", DMA_LEN, BUFFER_IOVA + FROM);
-	err = edu_dma(edu, EDU_WRITES_MEMORY, BUFFER_IOVA + TO, 0, DMA_LEN);
-	step(!err, "the device writes them to IOVA 0x%llx", BUFFER_IOVA + TO);
-	show_bytes("read", buffer + FROM);
-	show_bytes("written", buffer + TO);
-	step(!memcmp(buffer + FROM, buffer + TO, DMA_LEN), "all %d bytes are equal", DMA_LEN);
-
-	heading("The buffer is unmapped, and the device tries again");
-	err = dma_unmap(container, BUFFER_IOVA, BUFFER_SIZE);
-	step(!err, "unmapped, and this process is charged %lld kB", locked_kib());
-	mem_fill(buffer + TO, DMA_LEN, 2);
-	refused(edu, EDU_WRITES_MEMORY, BUFFER_IOVA + TO);
-	step(mem_is(buffer + TO, DMA_LEN, 2), "the buffer is as it was");
-
-	heading("The device tries the buffer's physical address: is there an IOMMU at all?");
-	physical = mem_physical(buffer);
-	step(physical, "the buffer is at physical address 0x%llx", physical);
-	mem_fill(buffer, DMA_LEN, 3);
-	refused(edu, EDU_WRITES_MEMORY, physical);
-	step(mem_is(buffer, DMA_LEN, 3), "the buffer is as it was");
-
-	heading("The buffer is mapped again");
-	err = dma_map(container, buffer, BUFFER_IOVA, BUFFER_SIZE);
-	step(!err, "mapped at IOVA 0x%llx", BUFFER_IOVA);
-	mem_fill(buffer, DMA_LEN, 4);
-	err = edu_dma(edu, EDU_READS_MEMORY, BUFFER_IOVA, 0, DMA_LEN);
-	if (!err)
-		err = edu_dma(edu, EDU_WRITES_MEMORY, BUFFER_IOVA + FROM, 0, DMA_LEN);
-	step(!err && mem_is(buffer + FROM, DMA_LEN, 4), "the device copies within it as before");
+	container_is_iommufd = iommufd;
+	err = vfio_env_open_one(&side->env, VFIO_TYPE1v2_IOMMU, nr_sides);
+	if (err)
+		return err;
+	side->name = name;
+	side->edu = &side->env.edu[0];
+	nr_sides++;
+	return 0;
 }
 
 int main(void)
 {
-	struct vfio_env env;
+	struct side *side;
+	bool traced;
 	int err;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
+	traced = trace_begin();
 	/* First, because some devices have no group until a driver takes them. */
-	err = vfio_env_open(&env, VFIO_TYPE1v2_IOMMU, 1);
+	err = open_side(CONTAINER_PATH, false);
 	show_groups();
 	if (err) {
 		heading("A container");
@@ -332,14 +508,26 @@ int main(void)
 		     strerror(-err));
 		return 1;
 	}
-	show_capabilities(&env.edu[0], env.container);
+	if (!access(IOMMUFD_PATH, F_OK)) {
+		err = open_side(IOMMUFD_PATH, true);
+		if (err && err != -ENODEV)
+			step(false, "opening %s: %s", IOMMUFD_PATH, strerror(-err));
+	}
+	show_capabilities();
 
-	err = edu_open(&env.edu[0]);
+	err = 0;
+	for (side = sides; side < sides + nr_sides && !err; side++)
+		err = edu_open(side->edu);
 	if (err)
-		step(false, "opening %s: %s", env.edu[0].name, strerror(-err));
+		step(false, "opening the devices: %s", strerror(-err));
 	else
-		show_dma(&env.edu[0], env.container);
-	vfio_env_close(&env);
+		show_steps();
+	if (nr_sides == 2)
+		show_fdinfo();
+	for (side = sides; side < sides + nr_sides; side++)
+		vfio_env_close(&side->env);
+	if (traced)
+		trace_show();
 
 	if (failures)
 		printf("\n%d steps did not come out as they must.\n", failures);
