@@ -30,6 +30,8 @@
 #include <linux/xarray.h>
 #include <uapi/linux/iommufd.h>
 
+struct device;
+struct file_operations;
 struct iommu_domain;
 struct iommu_group;
 struct seq_file;
@@ -105,6 +107,8 @@ struct iommufd_ucmd {
 };
 
 /* main.c */
+extern const struct file_operations iommufd_fops;
+
 void *iommufd_object_alloc(struct iommufd_ctx *ictx, size_t size,
 			   enum iommufd_object_type type);
 void iommufd_object_publish(struct iommufd_ctx *ictx,

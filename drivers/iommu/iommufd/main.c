@@ -360,7 +360,7 @@ static void iommufd_fops_show_fdinfo(struct seq_file *m, struct file *file)
 }
 #endif
 
-static const struct file_operations iommufd_fops = {
+const struct file_operations iommufd_fops = {
 	.owner = THIS_MODULE,
 	.open = iommufd_fops_open,
 	.release = iommufd_fops_release,
