@@ -19,6 +19,7 @@
 #ifndef __IOMMUFD_PRIVATE_H
 #define __IOMMUFD_PRIVATE_H
 
+#include <linux/fs.h>
 #include <linux/io_pagetable.h>
 #include <linux/iommufd.h>
 #include <linux/list.h>
@@ -31,7 +32,6 @@
 #include <uapi/linux/iommufd.h>
 
 struct device;
-struct file_operations;
 struct iommu_domain;
 struct iommu_group;
 struct seq_file;
