@@ -30,9 +30,9 @@ enum device_name {
  * names the device within which text, and what stands in front of the address.
  *
  * A driver cannot say what the device does not tell.  QEMU's AMD IOMMU writes
- * down each fault, but before version 10.1 signals it in a bit that the driver
- * does not look at, and since then with the address 0: it may be silent, and
- * its address is not looked at.
+ * down each fault, but in version 7.2 signals it in a bit of the status register
+ * that the driver does not look at, and in version 11.1 gives 0 for the address:
+ * it may be silent, and its address is not looked at.
  */
 static const struct fault_words {
 	const char *iommu;
@@ -42,7 +42,7 @@ static const struct fault_words {
 	bool may_be_silent;
 } fault_words[] = {
 	{ "dmar", NAME_SHORT, "Request device [%s] ", " fault addr ", false },
-	{ "ivhd", NAME_FULL, "%s: Event logged [IO_PAGE_FAULT ", NULL, true },
+	{ "ivhd", NAME_FULL, "%s: AMD-Vi: Event logged [IO_PAGE_FAULT ", NULL, true },
 	/* virtio-iommu: the one that is named after its own PCI function. */
 	{ "0000:", NAME_ID, "fault from EP %s at ", " at ", false },
 	/* In numbers: see smmu_event(). */
