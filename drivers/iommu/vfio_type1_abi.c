@@ -393,6 +393,8 @@ static long type1_get_info(struct vfio_type1 *type1,
 		return -EFAULT;
 	if (uinfo.argsz < minsz)
 		return -EINVAL;
+	if (!type1)
+		return -ENODEV;
 
 	iopt_get_info(type1->iopt, &info);
 	ret = type1_add_caps(&caps, type1, &info);
@@ -603,6 +605,8 @@ static long type1_dirty_pages(struct vfio_type1 *type1,
 		offsetofend(struct vfio_iommu_type1_dirty_bitmap, flags);
 	struct vfio_iommu_type1_dirty_bitmap dirty;
 
+	if (!type1)
+		return -ENODEV;
 	if (!READ_ONCE(type1->v2))
 		return -EACCES;
 	if (copy_from_user(&dirty, arg, minsz))
@@ -644,6 +648,8 @@ static long type1_map_dma(struct vfio_type1 *type1,
 	uaddr = map.vaddr;
 	if (uaddr != map.vaddr)
 		return -EINVAL;
+	if (!type1)
+		return -ENODEV;
 
 	if (map.flags & VFIO_DMA_MAP_FLAG_VADDR)
 		return iopt_update_uaddr(type1->iopt, map.iova, map.size,
@@ -734,6 +740,8 @@ static long type1_unmap_dma(struct vfio_type1 *type1,
 		if (ret)
 			return ret;
 	}
+	if (!type1)
+		return -ENODEV;
 
 	if (unmap.flags & dirty)
 		ret = type1_unmap_dirty(type1, arg, unmap.argsz - minsz,
@@ -751,12 +759,13 @@ static long type1_unmap_dma(struct vfio_type1 *type1,
 
 /**
  * vfio_type1_ioctl - an ioctl of the container
- * @type1: the page table
+ * @type1: the page table, %NULL if there is none
  * @cmd: its number
  * @arg: its argument
  *
  * Context: may sleep; touches user memory. Caller holds no lock.
- * Return: as include/uapi/linux/vfio.h says, -ENOTTY if @cmd is not about
+ * Return: as include/uapi/linux/vfio.h says; -ENODEV if there is no page table
+ * and nothing is wrong with the structure itself; -ENOTTY if @cmd is not about
  * mappings.
  */
 long vfio_type1_ioctl(struct vfio_type1 *type1, unsigned int cmd,

@@ -243,7 +243,8 @@ static void detach_group(struct iommufd_ctx *ictx, struct iommufd_group *g)
 	struct iommufd_hwpt *hwpt = g->hwpt;
 
 	lockdep_assert_held(&ictx->device_lock);
-	iopt_detach_group(&hwpt->ioas->iopt, g->group);
+	/* As VFIO's: where dirty pages are logged, it must be remembered. */
+	vfio_type1_detach_group(&hwpt->ioas->type1, g->group);
 	g->hwpt = NULL;
 	iommufd_object_put(&hwpt->obj);
 	/* Refused as long as another group is attached. */

@@ -147,13 +147,14 @@ int iommufd_ioctl_vfio_ioas(struct iommufd_ucmd *ucmd)
  * A container is set to an interface once, by which it comes to life; here there
  * is an IOAS already, so that only the version is chosen, and can be again.
  */
-static long set_iommu(struct iommufd_ioas *ioas, unsigned long type)
+static long set_iommu(struct vfio_type1 *type1, unsigned long type)
 {
+	if (!type1)
+		return -ENODEV;
 	switch (type) {
 	case VFIO_TYPE1_IOMMU:
 	case VFIO_TYPE1v2_IOMMU:
-		vfio_type1_set_version(&ioas->type1,
-				       type == VFIO_TYPE1v2_IOMMU);
+		vfio_type1_set_version(type1, type == VFIO_TYPE1v2_IOMMU);
 		return 0;
 	default:
 		return -EINVAL;
@@ -173,32 +174,24 @@ long iommufd_vfio_ioctl(struct iommufd_ctx *ictx, unsigned int cmd,
 			unsigned long arg)
 {
 	struct iommufd_ioas *ioas;
+	struct vfio_type1 *type1;
 	long ret;
 
-	switch (cmd) {
-	case VFIO_GET_API_VERSION:
+	if (cmd == VFIO_GET_API_VERSION)
 		return VFIO_API_VERSION;
-	case VFIO_CHECK_EXTENSION:
-	case VFIO_SET_IOMMU:
-	case VFIO_IOMMU_GET_INFO:
-	case VFIO_IOMMU_MAP_DMA:
-	case VFIO_IOMMU_UNMAP_DMA:
-	case VFIO_IOMMU_DIRTY_PAGES:
-		break;
-	default:
-		return -ENOTTY;
-	}
 
 	ioas = get_compat_ioas(ictx);
-	if (cmd == VFIO_CHECK_EXTENSION)
-		ret = vfio_type1_check_extension(ioas ? &ioas->type1 : NULL,
-						 arg);
-	else if (!ioas)
-		ret = -ENODEV;
-	else if (cmd == VFIO_SET_IOMMU)
-		ret = set_iommu(ioas, arg);
-	else
-		ret = vfio_type1_ioctl(&ioas->type1, cmd, (void __user *)arg);
+	type1 = ioas ? &ioas->type1 : NULL;
+	switch (cmd) {
+	case VFIO_CHECK_EXTENSION:
+		ret = vfio_type1_check_extension(type1, arg);
+		break;
+	case VFIO_SET_IOMMU:
+		ret = set_iommu(type1, arg);
+		break;
+	default:
+		ret = vfio_type1_ioctl(type1, cmd, (void __user *)arg);
+	}
 	if (ioas)
 		iommufd_put_ioas(ioas);
 	return ret;

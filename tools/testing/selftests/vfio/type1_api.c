@@ -245,6 +245,9 @@ static void expect_no_container(struct __test_metadata *_metadata, int container
 	EXPECT_EQ(err, dma_map(container, NULL, 0, PAGE_4K));
 	EXPECT_EQ(err, dma_unmap(container, 0, PAGE_4K));
 	EXPECT_EQ(err, dirty_pages(container, VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP));
+	/* That a structure makes no sense can be told without one. */
+	EXPECT_EQ(-EINVAL, unmap_argsz(container, UNMAP_ARGSZ - 1, 0, PAGE_4K));
+	EXPECT_EQ(-EINVAL, dma_map_flags(container, 1U << 31, NULL, 0, PAGE_4K));
 }
 
 /* An iommufd with a group in it has an IOAS, and is version 2. */
