@@ -71,9 +71,9 @@ struct iommufd_object {
  *		    while @objects is empty, under its xa_lock
  * @nr_changed: IOASes whose usable ranges changed unseen
  * @changed: woken when @nr_changed becomes positive
- * @device_lock: see the fields below
+ * @device_lock: serialises bind, attach and their opposites
  * @groups: IOMMU groups with a bound device; @device_lock
- * @vfio_lock: see the fields below; nests outside all others
+ * @vfio_lock: nests outside all others
  * @vfio_ioas: what the VFIO container's ioctls are about, without a reference;
  *	       @vfio_lock
  */
@@ -85,10 +85,10 @@ struct iommufd_ctx {
 	atomic_t nr_changed;
 	wait_queue_head_t changed;
 
-	struct mutex device_lock;
+	struct mutex device_lock;	/* of @groups and all that is in them */
 	struct list_head groups;
 
-	struct mutex vfio_lock;
+	struct mutex vfio_lock;		/* of @vfio_ioas */
 	struct iommufd_ioas *vfio_ioas;
 };
 

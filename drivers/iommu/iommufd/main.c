@@ -176,27 +176,24 @@ static int iommufd_ioctl_destroy(struct iommufd_ucmd *ucmd)
 
 /**
  * struct iommufd_ioctl - what there is to know of an ioctl
- * @cmd: its number
  * @size: of its structure, as this kernel knows it
  * @min_size: how much of that a program must know, up to the end of the last
  *	      member of the first version
  * @execute: does it
  */
 struct iommufd_ioctl {
-	unsigned int cmd;
 	size_t size;
 	size_t min_size;
 	int (*execute)(struct iommufd_ucmd *ucmd);
 };
 
-#define IOCTL(_cmd, _struct, _last, _execute)				\
-	[_IOC_NR(_cmd) - IOMMUFD_CMD_BASE] = {				\
-		.cmd = _cmd,						\
-		.size = sizeof(struct _struct) +			\
-			BUILD_BUG_ON_ZERO(sizeof(struct _struct) >	\
+#define IOCTL(cmd, type, last, function)				\
+	[_IOC_NR(cmd) - IOMMUFD_CMD_BASE] = {				\
+		.size = sizeof(type) +					\
+			BUILD_BUG_ON_ZERO(sizeof(type) >		\
 					  sizeof(union iommufd_buffer)),\
-		.min_size = offsetofend(struct _struct, _last),		\
-		.execute = _execute,					\
+		.min_size = offsetofend(type, last),			\
+		.execute = function,					\
 	}
 
 union iommufd_buffer {
@@ -217,26 +214,28 @@ union iommufd_buffer {
 };
 
 static const struct iommufd_ioctl iommufd_ioctls[] = {
-	IOCTL(IOMMU_DESTROY, iommu_destroy, id, iommufd_ioctl_destroy),
-	IOCTL(IOMMU_IOAS_ALLOC, iommu_ioas_alloc, out_ioas_id,
+	IOCTL(IOMMU_DESTROY, struct iommu_destroy, id, iommufd_ioctl_destroy),
+	IOCTL(IOMMU_IOAS_ALLOC, struct iommu_ioas_alloc, out_ioas_id,
 	      iommufd_ioctl_ioas_alloc),
-	IOCTL(IOMMU_IOAS_ALLOW_IOVAS, iommu_ioas_allow_iovas, allowed_iovas,
-	      iommufd_ioctl_allow_iovas),
-	IOCTL(IOMMU_IOAS_COPY, iommu_ioas_copy, src_iova, iommufd_ioctl_copy),
-	IOCTL(IOMMU_IOAS_IOVA_RANGES, iommu_ioas_iova_ranges,
+	IOCTL(IOMMU_IOAS_ALLOW_IOVAS, struct iommu_ioas_allow_iovas,
+	      allowed_iovas, iommufd_ioctl_allow_iovas),
+	IOCTL(IOMMU_IOAS_COPY, struct iommu_ioas_copy, src_iova,
+	      iommufd_ioctl_copy),
+	IOCTL(IOMMU_IOAS_IOVA_RANGES, struct iommu_ioas_iova_ranges,
 	      out_iova_alignment, iommufd_ioctl_iova_ranges),
-	IOCTL(IOMMU_IOAS_MAP, iommu_ioas_map, iova, iommufd_ioctl_map),
-	IOCTL(IOMMU_IOAS_UNMAP, iommu_ioas_unmap, length, iommufd_ioctl_unmap),
-	IOCTL(IOMMU_OPTION, iommu_option, val64, iommufd_ioctl_option),
-	IOCTL(IOMMU_VFIO_IOAS, iommu_vfio_ioas, __reserved,
+	IOCTL(IOMMU_IOAS_MAP, struct iommu_ioas_map, iova, iommufd_ioctl_map),
+	IOCTL(IOMMU_IOAS_UNMAP, struct iommu_ioas_unmap, length,
+	      iommufd_ioctl_unmap),
+	IOCTL(IOMMU_OPTION, struct iommu_option, val64, iommufd_ioctl_option),
+	IOCTL(IOMMU_VFIO_IOAS, struct iommu_vfio_ioas, __reserved,
 	      iommufd_ioctl_vfio_ioas),
-	IOCTL(IOMMU_IOAS_MAP_FILE, iommu_ioas_map_file, iova,
+	IOCTL(IOMMU_IOAS_MAP_FILE, struct iommu_ioas_map_file, iova,
 	      iommufd_ioctl_map_file),
-	IOCTL(IOMMU_IOAS_CHANGE_PROCESS, iommu_ioas_change_process, __reserved,
-	      iommufd_ioctl_change_process),
+	IOCTL(IOMMU_IOAS_CHANGE_PROCESS, struct iommu_ioas_change_process,
+	      __reserved, iommufd_ioctl_change_process),
 #ifdef CONFIG_IOMMUFD_TEST
 	/* The union grew after the first version; programs know either. */
-	IOCTL(IOMMU_TEST_CMD, iommu_test_cmd, access_pages.uptr,
+	IOCTL(IOMMU_TEST_CMD, struct iommu_test_cmd, access_pages.uptr,
 	      iommufd_ioctl_test),
 #endif
 };
@@ -276,7 +275,7 @@ static long iommufd_fops_ioctl(struct file *file, unsigned int cmd,
 	if (get_user(ucmd.user_size, (u32 __user *)ucmd.ubuffer))
 		return -EFAULT;
 	ioctl = &iommufd_ioctls[index];
-	if (!ioctl->execute || ioctl->cmd != cmd)
+	if (!ioctl->execute || cmd != _IO(IOMMUFD_TYPE, _IOC_NR(cmd)))
 		return -ENOTTY;
 	if (ucmd.user_size < ioctl->min_size)
 		return -EINVAL;
