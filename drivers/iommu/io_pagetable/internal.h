@@ -219,10 +219,10 @@ void umem_exit(void);
 struct umem_owner *umem_owner_of_current(enum iopt_charge charge,
 					 struct umem_owner *cached);
 void umem_owner_put(struct umem_owner *owner);
-void umem_refund_owners(struct umem_owner *list);
-int umem_charge(struct umem_owner *owner, unsigned long npages);
-void umem_uncharge(struct umem_owner *owner, unsigned long npages);
-bool umem_same_account(const struct umem_owner *a, const struct umem_owner *b);
+void umem_refund_all(struct umem_owner *list);
+int umem_pay(struct umem_owner *owner, unsigned long npages);
+void umem_refund(struct umem_owner *owner, unsigned long npages);
+bool umem_same_payer(const struct umem_owner *a, const struct umem_owner *b);
 
 struct umem *umem_alloc(unsigned long uaddr, unsigned long npages,
 			bool writable);

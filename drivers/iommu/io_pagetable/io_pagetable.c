@@ -1013,7 +1013,7 @@ static int count_due(struct io_pagetable **iopts, unsigned int nr,
 			if (!umem_is_file(umem))
 				return -EINVAL;
 			if (!test_and_set_bit(UMEM_COUNTED, &umem->flags) &&
-			    !umem_same_account(umem->owner, owner))
+			    !umem_same_payer(umem->owner, owner))
 				*due += umem->charged;
 		}
 	}
@@ -1085,18 +1085,18 @@ int iopt_change_process(struct io_pagetable **iopts, unsigned int nr)
 			break;
 		set_owner(iopts, nr, NULL);
 		unlock_all(iopts, nr);
-		ret = umem_charge(owner, due - paid);
+		ret = umem_pay(owner, due - paid);
 		if (ret)
 			goto refund;
 		paid = due;
 	}
 	old = set_owner(iopts, nr, ret ? NULL : owner);
 	unlock_all(iopts, nr);
-	umem_refund_owners(old);
+	umem_refund_all(old);
 	if (!ret)
 		paid -= due;
 refund:
-	umem_uncharge(owner, paid);
+	umem_refund(owner, paid);
 	mutex_unlock(&change_lock);
 put_owner:
 	umem_owner_put(owner);

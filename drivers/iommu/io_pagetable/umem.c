@@ -153,17 +153,14 @@ static int charge_user(struct umem_owner *owner, unsigned long npages)
 }
 
 /**
- * umem_charge - have somebody pay for pages
+ * umem_pay - have somebody pay for pages
  * @owner: who pays
  * @npages: how many pages
- *
- * What mm->locked_vm does not show of a process, mm->pinned_vm does. Not both:
- * others hold the sum of theirs against RLIMIT_MEMLOCK.
  *
  * Context: may sleep, and takes mmap_lock: no lock of a space may be held.
  * Return: 0; -ENOMEM if @owner may not pin as much; -EINTR.
  */
-int umem_charge(struct umem_owner *owner, unsigned long npages)
+int umem_pay(struct umem_owner *owner, unsigned long npages)
 {
 	int ret = 0;
 
@@ -184,25 +181,21 @@ int umem_charge(struct umem_owner *owner, unsigned long npages)
 	case IOPT_CHARGE_NONE:
 		break;
 	}
-	if (!ret && owner->charge != IOPT_CHARGE_PROCESS)
-		atomic64_add(npages, &owner->mm->pinned_vm);
 	return ret;
 }
 
 /**
- * umem_uncharge - give back what umem_charge() took
+ * umem_refund - give back what umem_pay() took
  * @owner: who paid
  * @npages: how much of it
  *
- * Cannot fail. May sleep, and takes mmap_lock: no lock of a space may be held.
+ * Cannot fail: what is given back was paid before. Context as umem_pay().
  */
-void umem_uncharge(struct umem_owner *owner, unsigned long npages)
+void umem_refund(struct umem_owner *owner, unsigned long npages)
 {
 	if (!npages)
 		return;
 
-	if (owner->charge != IOPT_CHARGE_PROCESS)
-		atomic64_sub(npages, &owner->mm->pinned_vm);
 	switch (owner->charge) {
 	case IOPT_CHARGE_PROCESS:
 		mmap_write_lock(owner->mm);
@@ -218,12 +211,45 @@ void umem_uncharge(struct umem_owner *owner, unsigned long npages)
 	}
 }
 
-/* Does it make no difference which of the two pays? */
-bool umem_same_account(const struct umem_owner *a, const struct umem_owner *b)
+/* Is it out of one pocket, whichever of the two pays? */
+bool umem_same_payer(const struct umem_owner *a, const struct umem_owner *b)
 {
-	/* mm->pinned_vm shows what the user pays, so it has to be the same. */
-	return a->mm == b->mm && a->charge == b->charge &&
-	       (a->charge == IOPT_CHARGE_PROCESS || a->user == b->user);
+	if (a->charge != b->charge)
+		return false;
+	switch (a->charge) {
+	case IOPT_CHARGE_PROCESS:
+		return a->mm == b->mm;
+	case IOPT_CHARGE_USER:
+		return a->user == b->user;
+	case IOPT_CHARGE_NONE:
+		break;
+	}
+	return true;
+}
+
+/*
+ * What mm->locked_vm does not show of a process, mm->pinned_vm does. Not both:
+ * others hold the sum of theirs against RLIMIT_MEMLOCK.
+ */
+static void show(struct umem_owner *owner, long npages)
+{
+	if (owner->charge != IOPT_CHARGE_PROCESS)
+		atomic64_add(npages, &owner->mm->pinned_vm);
+}
+
+static int charge(struct umem_owner *owner, unsigned long npages)
+{
+	int ret = umem_pay(owner, npages);
+
+	if (!ret)
+		show(owner, npages);
+	return ret;
+}
+
+static void uncharge(struct umem_owner *owner, unsigned long npages)
+{
+	show(owner, -npages);
+	umem_refund(owner, npages);
 }
 
 /* How much of a range is not device memory, which is never charged. */
@@ -258,7 +284,7 @@ static int charge_range(struct umem_owner *owner, struct umem *umem,
 	int ret;
 
 	*charged = npages - paid;
-	ret = umem_charge(owner, *charged);
+	ret = charge(owner, *charged);
 	if (ret != -ENOMEM || umem_is_file(umem))
 		return ret;
 
@@ -266,7 +292,7 @@ static int charge_range(struct umem_owner *owner, struct umem *umem,
 	if (chargeable == npages || chargeable < paid)
 		return -ENOMEM;
 	*charged = chargeable - paid;
-	return umem_charge(owner, *charged);
+	return charge(owner, *charged);
 }
 
 /*
@@ -797,13 +823,13 @@ static int umem_pin_locked(struct umem *umem, struct file *file)
 		ret = -ENOMEM;
 	}
 	if (ret) {
-		umem_uncharge(owner, charged - paid);
+		uncharge(owner, charged - paid);
 		goto put_mm;
 	}
 	if (remote)
 		mmput(mm);
 
-	umem_uncharge(owner, charged - nr_pinned);
+	uncharge(owner, charged - nr_pinned);
 	umem->charged = nr_pinned;
 	/* Extents are visible before the bit: pairs with umem_is_pinned(). */
 	smp_mb__before_atomic();
@@ -815,7 +841,7 @@ static int umem_pin_locked(struct umem *umem, struct file *file)
 		spin_lock(&umem->lock);
 		swap(paid, umem->singles->charged);
 		spin_unlock(&umem->lock);
-		umem_uncharge(owner, paid);
+		uncharge(owner, paid);
 	}
 	return 0;
 
@@ -831,7 +857,7 @@ give_back_singles:
 					umem->singles->charged);
 		umem->singles->charged += paid - gone;
 		spin_unlock(&umem->lock);
-		umem_uncharge(owner, gone);
+		uncharge(owner, gone);
 	}
 	return ret;
 }
@@ -895,7 +921,7 @@ unsigned long umem_unpin(struct umem *umem)
 	drop_extents(umem);
 	npages = umem->charged;
 	umem->charged = 0;
-	umem_uncharge(umem->owner, npages);
+	uncharge(umem->owner, npages);
 	return npages;
 }
 
@@ -933,7 +959,7 @@ unsigned long umem_nr_pinned(struct umem *umem)
 int umem_rebase(struct umem *umem, struct umem_owner *owner,
 		unsigned long uaddr)
 {
-	unsigned long paid = 0, due;
+	unsigned long paid = 0, due, npages;
 	struct umem_owner *old;
 	int ret = 0;
 
@@ -943,24 +969,25 @@ int umem_rebase(struct umem *umem, struct umem_owner *owner,
 	for (;;) {
 		spin_lock(&umem->lock);
 		old = umem->owner;
-		due = umem->charged;
+		npages = umem->charged;
 		if (umem->singles)
-			due += umem->singles->charged;
-		if (umem_same_account(owner, old))
-			due = 0;
+			npages += umem->singles->charged;
+		due = umem_same_payer(owner, old) ? 0 : npages;
 		if (due <= paid) {
 			umem->owner = owner;
 			umem->uaddr = uaddr;
+			show(old, -npages);
+			show(owner, npages);
 			spin_unlock(&umem->lock);
-			umem_uncharge(owner, paid - due);
-			umem_uncharge(old, due);
+			umem_refund(owner, paid - due);
+			umem_refund(old, due);
 			umem_owner_put(old);
 			break;
 		}
 		spin_unlock(&umem->lock);
-		ret = umem_charge(owner, due - paid);
+		ret = umem_pay(owner, due - paid);
 		if (ret) {
-			umem_uncharge(owner, paid);
+			umem_refund(owner, paid);
 			break;
 		}
 		paid = due;
@@ -973,44 +1000,48 @@ int umem_rebase(struct umem *umem, struct umem_owner *owner,
  * umem_set_owner - name a new owner, who has paid
  * @umem: the umem, pinned, of a locked space
  * @owner: the new owner
- * @list: owners that there were before, for umem_refund_owners()
+ * @list: owners that there were before, for umem_refund_all()
  *
  * Allocates nothing and charges nobody.
  */
 void umem_set_owner(struct umem *umem, struct umem_owner *owner,
 		    struct umem_owner **list)
 {
+	unsigned long npages = umem->charged;
 	struct umem_owner *old;
 
 	refcount_inc(&owner->refs);
 	spin_lock(&umem->lock);
 	old = umem->owner;
 	umem->owner = owner;
+	show(old, -npages);
+	show(owner, npages);
 	spin_unlock(&umem->lock);
 
-	if (!old->refund && umem->charged && !umem_same_account(owner, old)) {
-		refcount_inc(&old->refs);
-		old->next = *list;
-		*list = old;
+	if (!umem_same_payer(owner, old)) {
+		if (!old->refund) {
+			refcount_inc(&old->refs);
+			old->next = *list;
+			*list = old;
+		}
+		old->refund += npages;
 	}
-	if (!umem_same_account(owner, old))
-		old->refund += umem->charged;
 	umem_owner_put(old);
 }
 
 /**
- * umem_refund_owners - give back to all on a list what they paid
+ * umem_refund_all - give back to all on a list what they paid
  * @list: what umem_set_owner() made
  *
  * Context: may sleep.
  */
-void umem_refund_owners(struct umem_owner *list)
+void umem_refund_all(struct umem_owner *list)
 {
 	struct umem_owner *owner;
 
 	while ((owner = list)) {
 		list = owner->next;
-		umem_uncharge(owner, owner->refund);
+		umem_refund(owner, owner->refund);
 		owner->refund = 0;
 		umem_owner_put(owner);
 	}
@@ -1151,7 +1182,7 @@ int umem_pin_single(struct umem *umem, unsigned long index,
 		goto free_single;
 again:
 	src = umem_source(umem);
-	ret = umem_charge(src.owner, 1);
+	ret = charge(src.owner, 1);
 	if (ret)
 		goto put_owner;
 	/* The next user may write, and gets the same page. */
@@ -1164,7 +1195,7 @@ again:
 	if (moved) {
 		spin_unlock(&umem->lock);
 		unpin_user_page(single->page);
-		umem_uncharge(src.owner, 1);
+		uncharge(src.owner, 1);
 		umem_owner_put(src.owner);
 		goto again;
 	}
@@ -1190,7 +1221,7 @@ again:
 	/* Somebody else was faster, or took the reserved room with him. */
 	unpin_user_page(single->page);
 uncharge:
-	umem_uncharge(src.owner, 1);
+	uncharge(src.owner, 1);
 put_owner:
 	umem_owner_put(src.owner);
 	xa_release(&singles->pages, index);
@@ -1230,7 +1261,7 @@ void umem_unpin_single(struct umem *umem, unsigned long index)
 	unpin_user_pages_dirty_lock(&single->page, 1, umem_is_writable(umem));
 	kfree(single);
 	if (payer) {
-		umem_uncharge(payer, 1);
+		uncharge(payer, 1);
 		umem_owner_put(payer);
 	}
 }
