@@ -130,17 +130,27 @@ static __u64 shuffled(__u64 i, __u64 count)
 	return i * 7919 % count;
 }
 
+/* Mappings of 4 KiB, each with a gap after it. */
+static int map_many(char *vaddr, __u64 count)
+{
+	__u64 i;
+	int ret = 0;
+
+	for (i = 0; i < count && !ret; i++)
+		ret = dma_map(container, vaddr + i % 1024 * PAGE_4K,
+			      LIVE_IOVA + shuffled(i, count) * 2 * PAGE_4K, PAGE_4K);
+	return ret;
+}
+
 static void row_live(char *vaddr, __u64 count)
 {
 	struct cost cost, best = { ~0ULL, ~0ULL };
 	char name[32];
 	__u64 i, unmapped;
-	int ret = 0;
+	int ret;
 
 	snprintf(name, sizeof(name), "among %llu mappings", count);
-	for (i = 0; i < count && !ret; i++)
-		ret = dma_map(container, vaddr + i % 1024 * PAGE_4K,
-			      LIVE_IOVA + shuffled(i, count) * 2 * PAGE_4K, PAGE_4K);
+	ret = map_many(vaddr, count);
 	for (i = 0; i < 64 && !ret; i++) {
 		ret = measure(vaddr, LIVE_IOVA + (shuffled(i * 31, count) * 2 + 1) * PAGE_4K,
 			      PAGE_4K, 4, &cost);
@@ -156,6 +166,39 @@ static void row_live(char *vaddr, __u64 count)
 		printf("%-24s %-8s %11llu %11llu\n", name, "4 KiB", best.map, best.unmap);
 	}
 	dma_unmap_flags(container, VFIO_DMA_UNMAP_FLAG_ALL, 0, 0, &unmapped);
+}
+
+/* Bytes of slab memory in the whole system. */
+static __u64 slab_bytes(void)
+{
+	FILE *file = fopen("/proc/meminfo", "r");
+	char line[128];
+	__u64 kib = 0;
+
+	while (file && fgets(line, sizeof(line), file)) {
+		if (sscanf(line, "Slab: %llu", &kib) == 1)
+			break;
+	}
+	if (file)
+		fclose(file);
+	return kib * KIB;
+}
+
+/* Page tables are no slab memory, and their pages no part of a mapping. */
+static void slab_per_mapping(char *vaddr, __u64 count)
+{
+	__u64 before = slab_bytes(), after, unmapped;
+	int ret;
+
+	ret = map_many(vaddr, count);
+	after = slab_bytes();
+	dma_unmap_flags(container, VFIO_DMA_UNMAP_FLAG_ALL, 0, 0, &unmapped);
+	if (ret || after <= before) {
+		printf("slab bytes per mapping: not to be had: %s\n", strerror(-ret));
+		failures++;
+		return;
+	}
+	printf("slab bytes per mapping: %llu (%llu mappings)\n", (after - before) / count, count);
 }
 
 static void calibrate(void)
@@ -208,6 +251,7 @@ int main(void)
 	if (vaddr) {
 		row_live(vaddr, 20000);
 		row_live(vaddr, 200000);
+		slab_per_mapping(vaddr, 100000);
 	}
 	vfio_env_close(&env);
 	return failures != 0;

@@ -1178,8 +1178,8 @@ void iopt_get_usage(struct io_pagetable *iopt, struct iopt_usage *usage)
 
 		usage->nr_mappings++;
 		usage->bytes_mapped += last - mapping->start + 1;
-		usage->bytes_pinned += min(umem_nr_pinned(mapping->umem),
-					   mapping_npages(mapping)) <<
+		usage->bytes_pinned += (u64)min(umem_nr_pinned(mapping->umem),
+						mapping_npages(mapping)) <<
 				       PAGE_SHIFT;
 		if (last == U64_MAX)
 			break;

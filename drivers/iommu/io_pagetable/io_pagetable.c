@@ -548,6 +548,7 @@ static int map_memory(struct io_pagetable *iopt, u64 *iova, unsigned long at,
 	}
 	if (ret) {
 		mutex_unlock(&iopt->lock);
+		trace_iopt_map(iopt, *iova, *iova + (length - 1), prot, ret);
 		free_mapping(iopt, mapping);
 		return ret;
 	}
@@ -721,6 +722,8 @@ int iopt_copy(struct io_pagetable *dst, struct io_pagetable *src, u64 *dst_iova,
 			     flags);
 	if (ret) {
 		mutex_unlock(&dst->lock);
+		trace_iopt_map(dst, *dst_iova, *dst_iova + (length - 1), prot,
+			       ret);
 		free_mappings(dst, copies);
 		return ret;
 	}

@@ -104,7 +104,57 @@ static void sweep_map(struct kunit *test)
 	expect_mapped(t, e, IOVA, mem, 64, RW);
 }
 
-/* COPY of memory that it has to pin first. */
+/* MAP of a file, in two windows, neither of which may stay. */
+static void sweep_file(struct kunit *test)
+{
+	struct engine_test *t = test->priv;
+	struct io_pagetable *iopt = test_space(t, NULL);
+	struct soft_domain *d = test_domain(t, NULL);
+	struct file *file = test_memfd(t, 64);
+	unsigned long mem = user_mmap_memfd(t, file, 64), vm = t->mm->total_vm;
+	struct io_pagetable *iopts[] = { iopt };
+	struct iopt_info info;
+	unsigned int n;
+	int ret;
+
+	setup_failslab(t);
+	KUNIT_ASSERT_EQ(test, 0, test_attach(iopt, d));
+	for (n = 1;; n++) {
+		u64 iova = IOVA;
+
+		iopt_test_limit_batch(32);
+		fail_nth(n);
+		ret = iopt_map_file(iopt, &iova, file, 0, 64 * PAGE_SIZE, RW,
+				    0);
+		iopt_test_limit_batch(0);
+		KUNIT_ASSERT_EQ(test, vm, t->mm->total_vm);
+		if (none_failed())
+			break;
+		if (!ret) {
+			test_unmap(t, iopt, IOVA, 64 * PAGE_SIZE);
+			ret = -ENOMEM;
+		}
+		KUNIT_ASSERT_EQ(test, -ENOMEM, ret);
+		iopt_get_info(iopt, &info);
+		KUNIT_ASSERT_EQ(test, 0, info.nr_mappings);
+		KUNIT_ASSERT_EQ(test, 0, atomic_long_read(&d->nr_mapped));
+		KUNIT_ASSERT_EQ(test, 0, test_pins(t));
+		KUNIT_ASSERT_EQ(test, 0, test_locked(t));
+	}
+	KUNIT_EXPECT_EQ(test, 0, ret);
+	KUNIT_EXPECT_GT(test, n, 8);
+	kunit_info(test, "%u allocations\n", n - 1);
+	expect_mapped(t, d, IOVA, mem, 64, RW);
+
+	fail_nth(1);
+	KUNIT_EXPECT_EQ(test, -ENOMEM, iopt_change_process(iopts, 1));
+	KUNIT_EXPECT_FALSE(test, none_failed());
+	KUNIT_EXPECT_EQ(test, 64, test_locked(t));
+	KUNIT_EXPECT_EQ(test, 0, iopt_change_process(iopts, 1));
+	KUNIT_EXPECT_EQ(test, 64, test_locked(t));
+}
+
+/* COPY of memory that it has to pin first, in two mappings. */
 static void sweep_copy(struct kunit *test)
 {
 	struct engine_test *t = test->priv;
@@ -116,7 +166,10 @@ static void sweep_copy(struct kunit *test)
 	int ret;
 
 	setup_failslab(t);
-	KUNIT_ASSERT_EQ(test, 0, test_map(src, IOVA, mem, 64 * PAGE_SIZE, RW));
+	KUNIT_ASSERT_EQ(test, 0, test_map(src, IOVA, mem, 32 * PAGE_SIZE, RW));
+	KUNIT_ASSERT_EQ(test, 0, test_map(src, IOVA + 32 * PAGE_SIZE,
+					  mem + 32 * PAGE_SIZE, 32 * PAGE_SIZE,
+					  RW));
 	KUNIT_ASSERT_EQ(test, 0, test_attach(dst, d));
 	for (n = 1;; n++) {
 		fail_nth(n);
@@ -246,11 +299,15 @@ static void ends_need_none(struct kunit *test)
 	struct io_pagetable *iopt = test_space(t, NULL);
 	struct soft_domain *d = test_domain(t, NULL), *e = test_domain(t, NULL);
 	unsigned long mem = user_alloc_scattered(t, 64), i;
+	struct file *file = test_memfd(t, 4);
+	u64 unmapped, iova = SZ_4G;
 	struct page *pages[4];
-	u64 unmapped;
 	int ret;
 
 	setup_failslab(t);
+	KUNIT_ASSERT_EQ(test, 0, iopt_reserve(iopt, 2 * SZ_4G, U64_MAX));
+	KUNIT_ASSERT_EQ(test, 0, iopt_map_file(iopt, &iova, file, 0, SZ_16K, RW,
+					       0));
 	KUNIT_ASSERT_EQ(test, 0, test_map(iopt, SZ_1G, mem, 4 * PAGE_SIZE, RW));
 	KUNIT_ASSERT_EQ(test, 0, iopt_access_pin(iopt, SZ_1G, 4, true, pages));
 	KUNIT_ASSERT_EQ(test, 0, test_attach(iopt, d));
@@ -359,6 +416,7 @@ static struct kunit_case nomem_cases[] = {
 	KUNIT_CASE(ranges_grow_without_memory),
 #ifdef CONFIG_FAILSLAB
 	KUNIT_CASE(sweep_map),
+	KUNIT_CASE(sweep_file),
 	KUNIT_CASE(sweep_copy),
 	KUNIT_CASE(sweep_attach),
 	KUNIT_CASE(sweep_access),

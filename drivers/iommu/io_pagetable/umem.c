@@ -705,7 +705,7 @@ static int record_file(struct umem_recorder *rec, struct file *file,
 	int prot = PROT_READ | (umem_is_writable(umem) ? PROT_WRITE : 0);
 	u64 page_size = file_page_size(file);
 	u64 window = (u64)iopt_test_limit(UMEM_FILE_WINDOW) << PAGE_SHIFT;
-	int ret = 0;
+	int ret = 0, err;
 
 	while (!ret && rec->index < umem->npages) {
 		u64 at = start + (rec->index << PAGE_SHIFT);
@@ -719,7 +719,11 @@ static int record_file(struct umem_recorder *rec, struct file *file,
 			return (long)uaddr == -EAGAIN ? -ENOMEM : (long)uaddr;
 		ret = record_range(rec, current->mm, uaddr + (at - first),
 				   (next - at) >> PAGE_SHIFT, pages, batch);
-		vm_munmap(uaddr, size);
+		/* That may take memory, which may be back a moment later. */
+		err = vm_munmap(uaddr, size);
+		if (err == -ENOMEM)
+			err = vm_munmap(uaddr, size);
+		ret = ret ?: err;
 	}
 	return ret;
 }

@@ -3,9 +3,9 @@
  * What happens to I/O address spaces
  *
  * A space is known by its number, which iopt_init() gave it. IOVA ranges are
- * inclusive. Memory is pinned on behalf of a mapping, whose range stands for it;
- * what several mappings share is pinned with one of them and unpinned with the
- * last.
+ * inclusive; of an automatic choice that was refused they mean nothing. Memory
+ * is pinned on behalf of a mapping, whose range stands for it; what several
+ * mappings share is pinned with one of them and unpinned with the last.
  */
 #undef TRACE_SYSTEM
 #define TRACE_SYSTEM io_pagetable
