@@ -281,18 +281,22 @@ static unsigned int map_flags(u32 flags)
  */
 static int check_map(u32 flags, u64 iova, u64 length, bool need_prot)
 {
-	u64 last;
-
 	if (flags & ~MAP_FLAGS)
 		return -EOPNOTSUPP;
 	if (iova >= ULONG_MAX || length >= ULONG_MAX)
 		return -EOVERFLOW;
 	if (need_prot && !map_prot(flags))
 		return -EINVAL;
-	if (flags & IOMMU_IOAS_MAP_FIXED_IOVA && length &&
-	    (check_add_overflow(iova, length - 1, &last) || last > ULONG_MAX))
-		return -EOVERFLOW;
 	return 0;
+}
+
+/* Does a range that the program chose leave the space? */
+static bool leaves_space(u32 flags, u64 iova, u64 length)
+{
+	u64 last;
+
+	return flags & IOMMU_IOAS_MAP_FIXED_IOVA &&
+	       (check_add_overflow(iova, length - 1, &last) || last > ULONG_MAX);
 }
 
 int iommufd_ioctl_map(struct iommufd_ucmd *ucmd)
@@ -314,7 +318,8 @@ int iommufd_ioctl_map(struct iommufd_ucmd *ucmd)
 	if (!cmd->length || cmd->length > SIZE_MAX - PAGE_SIZE)
 		ret = -EINVAL;
 	else if (check_add_overflow(cmd->user_va, cmd->length, &end) ||
-		 end > ULONG_MAX)
+		 end > ULONG_MAX ||
+		 leaves_space(cmd->flags, cmd->iova, cmd->length))
 		ret = -EOVERFLOW;
 	else
 		ret = iopt_map_user(&ioas->iopt, &cmd->iova, cmd->user_va,
@@ -344,7 +349,9 @@ int iommufd_ioctl_map_file(struct iommufd_ucmd *ucmd)
 	if (!cmd->length || cmd->length > SIZE_MAX - PAGE_SIZE)
 		goto put_ioas;
 	ret = -EOVERFLOW;
-	if (check_add_overflow(cmd->start, cmd->length, &end) || end > LLONG_MAX)
+	if (check_add_overflow(cmd->start, cmd->length, &end) ||
+	    end > LLONG_MAX ||
+	    leaves_space(cmd->flags, cmd->iova, cmd->length))
 		goto put_ioas;
 	ret = -EBADF;
 	file = fget(cmd->fd);
@@ -389,7 +396,8 @@ int iommufd_ioctl_copy(struct iommufd_ucmd *ucmd)
 
 	if (!cmd->length)
 		ret = -EINVAL;
-	else if (check_add_overflow(cmd->src_iova, cmd->length - 1, &last))
+	else if (check_add_overflow(cmd->src_iova, cmd->length - 1, &last) ||
+		 leaves_space(cmd->flags, cmd->dst_iova, cmd->length))
 		ret = -EOVERFLOW;
 	else
 		ret = iopt_copy(&dst->iopt, &src->iopt, &cmd->dst_iova,
@@ -435,17 +443,16 @@ int iommufd_ioctl_unmap(struct iommufd_ucmd *ucmd)
 	if (IS_ERR(ioas))
 		return PTR_ERR(ioas);
 	ret = unmap_range(cmd, all, &last);
-	if (ret)
-		goto put_ioas;
-
-	ret = iopt_unmap(&ioas->iopt, cmd->iova, last, IOPT_UNMAP_BUSY,
-			 &cmd->length);
-	/* A mapping that is cut is not there, as far as this range goes. */
-	if (ret == -EINVAL || (!ret && !cmd->length && !all))
-		ret = -ENOENT;
+	cmd->length = 0;
+	if (!ret) {
+		ret = iopt_unmap(&ioas->iopt, cmd->iova, last, IOPT_UNMAP_BUSY,
+				 &cmd->length);
+		/* A mapping that is cut is not there, as far as this goes. */
+		if (ret == -EINVAL || (!ret && !cmd->length && !all))
+			ret = -ENOENT;
+	}
 	if (iommufd_respond(ucmd, sizeof(*cmd)) && !ret)
 		ret = -EFAULT;
-put_ioas:
 	iommufd_put_ioas(ioas);
 	return ret;
 }
