@@ -425,6 +425,8 @@ out:
  * struct type1_bitmap - a window on the dirty bitmap of a user
  * @data: the user's bitmap
  * @iova: the page that its first bit stands for
+ * @nbits: how many bits it has; a mapping that is not made of whole pages may
+ *	   end in a page beyond
  * @window: which window is in @bits
  * @first: first bit of @bits that is in use
  * @last: last such bit; less than @first if there is none
@@ -438,6 +440,7 @@ out:
 struct type1_bitmap {
 	u64 __user *data;
 	u64 iova;
+	u64 nbits;
 	u64 window;
 	unsigned long first;
 	unsigned long last;
@@ -470,7 +473,8 @@ static int type1_bitmap_flush(struct type1_bitmap *bitmap)
 static int type1_bitmap_set(struct type1_bitmap *bitmap, u64 start, u64 last)
 {
 	u64 bit = (start - bitmap->iova) >> PAGE_SHIFT;
-	u64 last_bit = (last - bitmap->iova) >> PAGE_SHIFT;
+	u64 last_bit = min((last - bitmap->iova) >> PAGE_SHIFT,
+			   bitmap->nbits - 1);
 
 	while (bit <= last_bit) {
 		u64 window = bit / TYPE1_WINDOW_BITS;
@@ -534,6 +538,7 @@ static int type1_read_dirty(struct vfio_type1 *type1, u64 start, u64 last,
 	if (ubitmap->pgsize != PAGE_SIZE)
 		return -EINVAL;
 	npages = ((last - start) >> PAGE_SHIFT) + 1;
+	bitmap.nbits = npages;
 	if (ubitmap->size > TYPE1_MAX_BITMAP_SIZE ||
 	    ubitmap->size < BITS_TO_U64(npages) * sizeof(u64))
 		return -EINVAL;

@@ -61,6 +61,7 @@ static void abi_writes_bitmaps_like_a_model(struct kunit *test)
 	struct type1_bitmap bitmap = {
 		.data = t->window,
 		.iova = 5 * PAGE_SIZE,
+		.nbits = nbits,
 	};
 	unsigned long *model, *result, *run;
 	unsigned long first = 0, i, npages;
@@ -112,6 +113,29 @@ static void abi_writes_bitmaps_like_a_model(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, bitmap_equal(model, result, nbits));
 }
 
+/* A mapping that begins within a page ends in one that the bitmap has no bit for. */
+static void abi_writes_no_bit_too_many(struct kunit *test)
+{
+	struct abi_test *t = test->priv;
+	struct type1_bitmap bitmap = {
+		.data = t->window,
+		.iova = 5 * PAGE_SIZE,
+		.nbits = 64,
+	};
+	u64 words[2];
+
+	bitmap.bits = kunit_kzalloc(test, PAGE_SIZE, GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, bitmap.bits);
+	type1_bitmap_open_window(&bitmap, 0);
+	KUNIT_ASSERT_EQ(test, type1_bitmap_add_run(&bitmap, bitmap.iova +
+						   PAGE_SIZE / 2, 64, NULL), 0);
+	KUNIT_ASSERT_EQ(test, type1_bitmap_flush(&bitmap), 0);
+	KUNIT_ASSERT_EQ(test, copy_from_user(words, t->window, sizeof(words)),
+			0UL);
+	KUNIT_EXPECT_EQ(test, words[0], U64_MAX);
+	KUNIT_EXPECT_EQ(test, words[1], 0ULL);
+}
+
 /*
  * User space reads the fields of capabilities in place, and finds each by the
  * one before it.
@@ -142,6 +166,7 @@ static void abi_chains_capabilities(struct kunit *test)
 
 static struct kunit_case abi_test_cases[] = {
 	KUNIT_CASE(abi_writes_bitmaps_like_a_model),
+	KUNIT_CASE(abi_writes_no_bit_too_many),
 	KUNIT_CASE(abi_chains_capabilities),
 	{}
 };
