@@ -18,6 +18,7 @@
 #include <linux/idr.h>
 #include <linux/memory_hotplug.h>
 #include <linux/mm.h>
+#include <linux/sched.h>
 #include <linux/slab.h>
 #include <linux/xarray.h>
 
@@ -161,6 +162,7 @@ static int mock_map_pages(struct iommu_domain *domain, unsigned long iova,
 			ret = err;
 			break;
 		}
+		cond_resched();
 	}
 	atomic64_add(index - first, &d->nr_pages);
 	if (ret && index != first) {
