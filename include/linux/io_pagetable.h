@@ -245,8 +245,9 @@ int iopt_dirty_read(struct io_pagetable *iopt, u64 start, u64 last,
 
 #if IS_ENABLED(CONFIG_IOMMUFD_TEST) || \
 	IS_ENABLED(CONFIG_IO_PAGETABLE_KUNIT_TEST)
-/* For tests */
-extern bool (*iopt_test_should_fail)(void);
+/* For tests: asked before pages are pinned and before extents are mapped */
+typedef bool iopt_test_fn_t(void);
+extern iopt_test_fn_t *iopt_test_should_fail;
 void iopt_test_limit_batch(unsigned int npages);
 #endif
 

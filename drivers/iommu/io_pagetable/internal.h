@@ -291,7 +291,7 @@ extern unsigned int iopt_test_batch;
 /* Does a test want the next step to fail for lack of memory? */
 static inline bool iopt_test_fails(void)
 {
-	bool (*should_fail)(void) = READ_ONCE(iopt_test_should_fail);
+	iopt_test_fn_t *should_fail = READ_ONCE(iopt_test_should_fail);
 
 	return unlikely(should_fail) && should_fail();
 }

@@ -37,7 +37,7 @@
 
 #if IS_ENABLED(CONFIG_IOMMUFD_TEST) || \
 	IS_ENABLED(CONFIG_IO_PAGETABLE_KUNIT_TEST)
-bool (*iopt_test_should_fail)(void);
+iopt_test_fn_t *iopt_test_should_fail;
 EXPORT_SYMBOL_GPL(iopt_test_should_fail);
 
 unsigned int iopt_test_batch;
