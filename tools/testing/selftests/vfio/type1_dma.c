@@ -151,10 +151,15 @@ TEST_F(dma_4k, unmapped_reported)
 	EXPECT_FALSE(mem_is(self->scratch, FEW, 28));
 }
 
+/*
+ * From right before a page's end.  Not from its last byte: QEMU's virtio-iommu
+ * looks an address up as the two bytes [addr, addr + 1] and may find the next
+ * page's mapping.  What it reaches then is the byte in front of that page.
+ */
 TEST_F(dma_4k, lengths)
 {
 	static const unsigned int lengths[] = { 1, 3, 4095 };
-	__u64 to = 8 * PAGE_4K - 1;
+	__u64 to = 8 * PAGE_4K - 2;
 	unsigned int i;
 
 	ASSERT_EQ(0, dma_map(self->container, self->buffer, IOVA_BASE, self->size));
