@@ -195,8 +195,9 @@ static int add_joined_device(struct device *dev, void *data)
  * the owner's domain. But it is said, and sysfs lists the regions from now on.
  *
  * Context: may sleep; takes the group's mutex.
+ * Return: how many ranges the group's owner has not been told of, or -ENOMEM.
  */
-void iommu_resv_device_joined(struct iommu_group *group, struct device *dev)
+int iommu_resv_device_joined(struct iommu_group *group, struct device *dev)
 {
 	struct iova_ranges others = IOVA_RANGES_INIT;
 	struct iova_ranges added = IOVA_RANGES_INIT;
@@ -224,11 +225,14 @@ out:
 	if (ret)
 		dev_warn(dev, "cannot tell what it reserves in IOMMU group %d: %d\n",
 			 iommu_group_id(group), ret);
+	if (!ret)
+		ret = added.nr;
 	iova_ranges_destroy(&added);
 	iova_ranges_destroy(&others);
 	iova_ranges_destroy(&own);
 	sets_destroy(&joined.others);
 	sets_destroy(&joined.own);
+	return ret;
 }
 
 /*

@@ -9,7 +9,7 @@ struct kobject;
 struct seq_file;
 
 int iommu_resv_create_files(struct iommu_group *group, struct kobject *kobj);
-void iommu_resv_device_joined(struct iommu_group *group, struct device *dev);
+int iommu_resv_device_joined(struct iommu_group *group, struct device *dev);
 
 int iommu_resv_show_regions(struct seq_file *m, struct iommu_group *group);
 int iommu_resv_show_geometry(struct seq_file *m, struct iommu_group *group);

@@ -62,6 +62,20 @@ static void fake_get_resv_regions(struct device *dev, struct list_head *list)
 	}
 }
 
+static int fake_attach(struct iommu_domain *domain, struct device *dev)
+{
+	return 0;
+}
+
+static void fake_detach(struct iommu_domain *domain, struct device *dev)
+{
+}
+
+static const struct iommu_domain_ops fake_domain_ops = {
+	.attach_dev = fake_attach,
+	.detach_dev = fake_detach,
+};
+
 static const struct iommu_ops fake_ops = {
 	.get_resv_regions = fake_get_resv_regions,
 };
@@ -369,6 +383,60 @@ static void resv_no_iommu(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, get_resv(test)->binding.nr, 1);
 }
 
+/* What the IOMMU can do is known from the domain that the group is in. */
+static void resv_geometry(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	struct iommu_domain domain = {
+		.type = IOMMU_DOMAIN_UNMANAGED,
+		.ops = &fake_domain_ops,
+		.geometry = {
+			.aperture_start = 0x1000,
+			.aperture_end = U64_MAX,
+			.force_aperture = true,
+		},
+		.pgsize_bitmap = SZ_4K | SZ_2M,
+	};
+
+	KUNIT_ASSERT_EQ(test, iommu_attach_group(&domain, f->group), 0);
+	KUNIT_EXPECT_STREQ(test, read_group_file(test, "geometry", PAGE_SIZE),
+			   "aperture 0x0000000000001000 0xffffffffffffffff enforced\n"
+			   "page_sizes 0x201000\n");
+	domain.geometry.force_aperture = false;
+	domain.pgsize_bitmap = 0;
+	KUNIT_EXPECT_STREQ(test, read_group_file(test, "geometry", 1),
+			   "aperture 0x0000000000001000 0xffffffffffffffff\n"
+			   "page_sizes unknown\n");
+	iommu_detach_group(&domain, f->group);
+	KUNIT_EXPECT_STREQ(test, read_group_file(test, "geometry", PAGE_SIZE),
+			   "aperture unknown\npage_sizes unknown\n");
+}
+
+/* Hot-plug into a group in use: what its user was not told of is said. */
+static void resv_joined(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	struct iommu_domain domain = {
+		.type = IOMMU_DOMAIN_UNMANAGED,
+		.ops = &fake_domain_ops,
+	};
+
+	report(f, 0, { 0xfee00000, 0x100000, IOMMU_RESV_MSI });
+	KUNIT_ASSERT_EQ(test, add_fake(f, &f->fakes[1], "resv-test-1"), 0);
+	report(f, 1, { 0xfee00000, 0x100000, IOMMU_RESV_MSI },
+	       { 0x1000, 0x1000, IOMMU_RESV_DIRECT },
+	       { 0x5000, 0x1000, IOMMU_RESV_DIRECT_RELAXABLE },
+	       { 0x9000, 0x1000, IOMMU_RESV_RESERVED });
+	KUNIT_EXPECT_EQ(test, iommu_resv_device_joined(f->group,
+						       f->fakes[1].dev), 0);
+	KUNIT_ASSERT_EQ(test, iommu_attach_group(&domain, f->group), 0);
+	KUNIT_EXPECT_EQ(test, iommu_resv_device_joined(f->group,
+						       f->fakes[1].dev), 2);
+	KUNIT_EXPECT_EQ(test, iommu_resv_device_joined(f->group,
+						       f->fakes[0].dev), 0);
+	iommu_detach_group(&domain, f->group);
+}
+
 /* Without memory there is an error, never a shorter list. */
 static void resv_no_memory(struct kunit *test)
 {
@@ -456,6 +524,8 @@ static struct kunit_case resv_cases[] = {
 	KUNIT_CASE(resv_everything),
 	KUNIT_CASE(resv_zero_length),
 	KUNIT_CASE(resv_no_iommu),
+	KUNIT_CASE(resv_geometry),
+	KUNIT_CASE(resv_joined),
 	KUNIT_CASE(resv_no_memory),
 	KUNIT_CASE(resv_many),
 	{}
