@@ -23,6 +23,7 @@ struct file;
 struct io_pagetable;
 struct iommu_domain;
 struct iommu_group;
+struct iommu_msi_window;
 struct iopt_access;
 struct page;
 struct umem_owner;
@@ -77,6 +78,7 @@ struct io_pagetable {
 	 * that adds or removes a domain. MAP and UNMAP never take it.
 	 */
 	struct mutex attach_lock;
+	struct iommu_msi_window *msi_window;	/* @attach_lock; %NULL: none yet */
 	/* Holds @accesses still while their unmap callbacks run. */
 	struct mutex access_lock;
 	struct list_head accesses;	/* @access_lock and @lock; read: either */
@@ -134,6 +136,8 @@ int iopt_change_process(struct io_pagetable **iopts, unsigned int nr);
 /* Which IOVAs, which pages */
 int iopt_set_allowed(struct io_pagetable *iopt, struct iova_ranges *allowed);
 int iopt_reserve(struct io_pagetable *iopt, u64 start, u64 last);
+int iopt_set_msi_window(struct io_pagetable *iopt, u64 start, u64 length);
+void iopt_get_msi_window(struct io_pagetable *iopt, u64 *start, u64 *length);
 int iopt_set_small_pages(struct io_pagetable *iopt, bool small);
 bool iopt_get_small_pages(struct io_pagetable *iopt);
 

@@ -22,6 +22,7 @@
 #include <linux/completion.h>
 #include <linux/export.h>
 #include <linux/iommu.h>
+#include <linux/iommu-resv.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/swap.h>
@@ -500,48 +501,6 @@ static int reserve_outside_aperture(struct iova_ranges *reserved,
 }
 
 /*
- * What binds of a group's reserved regions. Relaxable ones do not: firmware
- * wants them mapped for its own use of a device, which ended when the device
- * was handed over. A software MSI window counts only where the hardware has no
- * MSI region of its own; *@msi_base tells where one must be managed.
- */
-static int collect_reserved(struct iommu_group *group,
-			    struct iova_ranges *reserved, bool *sw_msi,
-			    phys_addr_t *msi_base)
-{
-	struct iommu_resv_region *region, *next, *window = NULL;
-	LIST_HEAD(regions);
-	bool hw_msi = false;
-	int ret;
-
-	*sw_msi = false;
-	ret = iommu_get_group_resv_regions(group, &regions);
-	list_for_each_entry(region, &regions, list) {
-		if (ret)
-			break;
-		if (region->type == IOMMU_RESV_DIRECT_RELAXABLE ||
-		    !region->length)
-			continue;
-		if (region->type == IOMMU_RESV_SW_MSI) {
-			window = region;
-			continue;
-		}
-		hw_msi |= region->type == IOMMU_RESV_MSI;
-		ret = iova_ranges_add(reserved, region->start,
-				      region->start + (region->length - 1));
-	}
-	if (!ret && window && !hw_msi) {
-		ret = iova_ranges_add(reserved, window->start,
-				      window->start + (window->length - 1));
-		*sw_msi = true;
-		*msi_base = window->start;
-	}
-	list_for_each_entry_safe(region, next, &regions, list)
-		kfree(region);
-	return ret;
-}
-
-/*
  * Joining and leaving
  */
 
@@ -894,8 +853,8 @@ static struct iopt_domain *join_domain(struct io_pagetable *iopt,
  * the devices reach nothing.
  */
 static int attach_group(struct io_pagetable *iopt, struct iopt_attachment *att,
-			const struct iommu_domain *only, bool sw_msi,
-			phys_addr_t msi_base)
+			const struct iommu_domain *only,
+			const struct iommu_group_resv *resv)
 {
 	struct bus_type *bus = NULL;
 	struct iommu_domain *domain;
@@ -917,6 +876,9 @@ static int attach_group(struct io_pagetable *iopt, struct iopt_attachment *att,
 	if (!own)
 		goto detach;
 	ret = reserve_outside_aperture(&att->reserved, &domain->geometry);
+	if (!ret && resv->needs_msi_window)
+		ret = iopt_reserve_msi_window(iopt, &att->reserved,
+					      &resv->msi_window);
 	if (!ret)
 		ret = reserve_for(iopt, att, domain);
 	if (ret)
@@ -930,9 +892,15 @@ static int attach_group(struct io_pagetable *iopt, struct iopt_attachment *att,
 		goto free_domain;
 	}
 	if (joined) {
-		/* Has one already, unless its other groups need none. */
-		if (sw_msi)
-			iommu_get_msi_cookie(joined->domain, msi_base);
+		if (resv->needs_msi_window)
+			ret = iopt_enter_msi_window(iopt, joined->domain,
+						    att->group);
+		if (ret) {
+			iommu_detach_group(joined->domain, att->group);
+			unreserve(iopt, att);
+			kfree(own);
+			goto free_domain;
+		}
 		joined->nr_attached++;
 		att->domain = joined;
 		kfree(own);
@@ -944,9 +912,9 @@ static int attach_group(struct io_pagetable *iopt, struct iopt_attachment *att,
 		goto unreserve;
 	}
 
-	if (sw_msi) {
-		ret = iommu_get_msi_cookie(domain, msi_base);
-		if (ret && ret != -ENODEV)
+	if (resv->needs_msi_window) {
+		ret = iopt_enter_msi_window(iopt, domain, att->group);
+		if (ret)
 			goto unreserve;
 	}
 	own->nr_attached = 1;
@@ -977,18 +945,18 @@ free_domain:
 static int attach(struct io_pagetable *iopt, struct iommu_group *group,
 		  const struct iommu_domain *only)
 {
+	struct iommu_group_resv resv;
 	struct iopt_attachment *att;
-	phys_addr_t msi_base;
-	bool sw_msi;
 	int ret;
 
 	att = kzalloc(sizeof(*att), GFP_KERNEL_ACCOUNT);
 	if (!att)
 		return -ENOMEM;
 	att->group = group;
-	ret = collect_reserved(group, &att->reserved, &sw_msi, &msi_base);
+	ret = iommu_group_get_resv(group, &resv);
 	if (ret)
 		goto free_att;
+	swap(att->reserved, resv.binding);
 
 	ret = begin_attach(iopt);
 	if (!ret) {
@@ -996,7 +964,7 @@ static int attach(struct io_pagetable *iopt, struct iommu_group *group,
 		if (find_attachment(iopt, group, NULL))
 			ret = -EEXIST;
 		else
-			ret = attach_group(iopt, att, only, sw_msi, msi_base);
+			ret = attach_group(iopt, att, only, &resv);
 		mutex_unlock(&iopt->attach_lock);
 	}
 	end_attach(iopt, ret);

@@ -4,6 +4,7 @@
  *
  * io_pagetable.c keeps the mappings of a space and gives out claims on them;
  * domains.c brings a claimed mapping into IOMMU domains and out of them;
+ * msi.c says where MSI doorbells are mapped in them;
  * umem.c pins the memory behind mappings and pays for it; access.c lets
  * in-kernel users reach it.
  *
@@ -207,6 +208,14 @@ bool iopt_is_filled(struct io_pagetable *iopt, struct iopt_mapping *mapping);
 int iopt_fill_domains(struct io_pagetable *iopt, struct iopt_mapping *mapping);
 void iopt_clear_domains(struct io_pagetable *iopt,
 			struct iopt_mapping *mappings);
+
+/* msi.c */
+int iopt_reserve_msi_window(struct io_pagetable *iopt,
+			    struct iova_ranges *reserved,
+			    const struct iova_range *proposal);
+int iopt_enter_msi_window(struct io_pagetable *iopt,
+			  struct iommu_domain *domain,
+			  struct iommu_group *group);
 
 /* access.c */
 void iopt_ask_to_unpin(struct io_pagetable *iopt,

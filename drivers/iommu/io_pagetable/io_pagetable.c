@@ -27,6 +27,7 @@
  */
 #include <linux/bitmap.h>
 #include <linux/export.h>
+#include <linux/iommu-msi.h>
 #include <linux/module.h>
 #include <linux/overflow.h>
 #include <linux/sched/signal.h>
@@ -1387,6 +1388,7 @@ void iopt_destroy(struct io_pagetable *iopt)
 	if (claimed)
 		end_mappings(iopt, claimed);
 	umem_owner_put(iopt->owner);
+	iommu_msi_window_put(iopt->msi_window);
 	iova_ranges_destroy(&iopt->usable);
 	iova_ranges_destroy(&iopt->spare);
 	iova_ranges_destroy(&iopt->allowed);
