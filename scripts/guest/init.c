@@ -7,10 +7,10 @@
  * console is for the kernel. The list comes from the host on the kernel's
  * command line, after "--", so that the host knows what must come back:
  *
- *	test [-t SECONDS] NAME...	programs in /tests that speak KTAP; the
+ *	test -t SECONDS NAME,...	programs in /tests that speak KTAP; the
  *					name "kunit" stands for the results of
  *					the suites that ran at boot
- *	run [-t SECONDS] NAME...	programs whose exit status is their result
+ *	run -t SECONDS NAME,...		programs whose exit status is their result
  *	shell				a shell on the console
  *
  * After each program the kernel's log and taint are examined, so that a splat
@@ -56,6 +56,7 @@
 #define KSFT_SKIP 4
 
 #define MAX_RULES 64
+#define MAX_NAMES 128
 
 static FILE *ktap;
 static int problems;
@@ -504,7 +505,8 @@ static void shell(void)
 
 int main(int argc, char **argv)
 {
-	int timeout_s = 120, first = 2;
+	char *names[MAX_NAMES], *name;
+	int timeout_s, nr_names = 0;
 	bool speaks_ktap, want_kunit = false;
 
 	/* Words that the kernel does not know stand in front of ours. */
@@ -523,18 +525,17 @@ int main(int argc, char **argv)
 
 	if (argc > 1 && !strcmp(argv[1], "shell"))
 		shell();
-	if (argc > 3 && !strcmp(argv[2], "-t")) {
-		timeout_s = atoi(argv[3]);
-		first = 4;
-	}
-	if (argc <= first) {
+	if (argc != 5 || strcmp(argv[2], "-t")) {
 		report("harness", "nothing to do: the kernel's command line names no job");
 		power_off();
 	}
-	for (int i = first; i < argc; i++)
-		want_kunit |= speaks_ktap && !strcmp(argv[i], "kunit");
+	timeout_s = atoi(argv[3]);
+	for (name = strtok(argv[4], ","); name && nr_names < MAX_NAMES; name = strtok(NULL, ",")) {
+		names[nr_names++] = name;
+		want_kunit |= speaks_ktap && !strcmp(name, "kunit");
+	}
 
-	fprintf(ktap, "KTAP version 1\n1..%d\n", argc - first);
+	fprintf(ktap, "KTAP version 1\n1..%d\n", nr_names);
 	load_rules("/splats");
 	kmsg_fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	if (kmsg_fd < 0)
@@ -544,17 +545,17 @@ int main(int argc, char **argv)
 	load_modules();
 	check_kernel("loading modules");
 
-	for (int i = first; i < argc; i++) {
-		const char *name = argv[i];
-		bool is_kunit = speaks_ktap && !strcmp(name, "kunit");
+	for (int i = 0; i < nr_names; i++) {
+		bool is_kunit = speaks_ktap && !strcmp(names[i], "kunit");
 		long start = now_ms();
 		enum outcome outcome;
 
+		name = names[i];
 		if (is_kunit)
 			outcome = want_kunit ? GOOD : BAD;
 		else
 			outcome = run_program(name, timeout_s, speaks_ktap);
-		fprintf(ktap, "%sok %d %s%s\n", outcome == BAD ? "not " : "", i - first + 1, name,
+		fprintf(ktap, "%sok %d %s%s\n", outcome == BAD ? "not " : "", i + 1, name,
 			outcome == SKIPPED ? " # SKIP" : "");
 		fprintf(ktap, "# took %s %ld ms\n", name, is_kunit ? kunit_ms : now_ms() - start);
 		fflush(ktap);
