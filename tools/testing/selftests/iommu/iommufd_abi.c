@@ -564,6 +564,35 @@ TEST_F(file, unknown_numbers)
 	EXPECT_EQ(0, ioas_alloc(self->fd, &ioas));
 }
 
+/* A program that knows less of a structure is answered with as much as it knows. */
+TEST_F(file, shorter_structure)
+{
+	const __u32 first_version = offsetof(struct iommu_test_cmd, access_pages.uptr) + 8;
+	union {
+		struct iommu_test_cmd cmd;
+		__u8 bytes[sizeof(struct iommu_test_cmd)];
+	} arg;
+	__u32 ioas, i, size;
+
+	ASSERT_EQ(0, ioas_alloc(self->fd, &ioas));
+	for (size = first_version - 1; size <= sizeof(arg); size++) {
+		memset(&arg, 0, sizeof(arg));
+		memset(arg.bytes + size, GUARD, sizeof(arg) - size);
+		arg.cmd.size = size;
+		arg.cmd.op = IOMMU_TEST_OP_MOCK_DOMAIN;
+		arg.cmd.id = ioas;
+		if (size < first_version) {
+			EXPECT_EQ(-EINVAL, iommufd_call(self->fd, IOMMU_TEST_CMD, &arg));
+			continue;
+		}
+		ASSERT_EQ(0, iommufd_call(self->fd, IOMMU_TEST_CMD, &arg))
+			TH_LOG("size %u", size);
+		for (i = size; i < sizeof(arg); i++)
+			EXPECT_EQ(GUARD, arg.bytes[i]);
+		EXPECT_EQ(0, iommufd_destroy(self->fd, arg.cmd.mock_domain.out_stdev_id));
+	}
+}
+
 /* Ids are positive 31-bit numbers, and each file has its own. */
 TEST_F(file, ids)
 {

@@ -73,8 +73,9 @@ FIXTURE_SETUP(file)
 	ASSERT_EQ(0, ftruncate(self->file, FILE_SIZE));
 	self->view = mmap(NULL, FILE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, self->file, 0);
 	ASSERT_NE(MAP_FAILED, self->view);
-	ASSERT_EQ(0, mem_alloc(MEM_4K, FILE_SIZE, &memory));
-	self->copy = memory;
+	self->copy = mmap(NULL, FILE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+			  -1, 0);
+	ASSERT_NE(MAP_FAILED, self->copy);
 	ASSERT_EQ(0, space_open(&self->space, variant->nr_mocks, variant->tiny));
 	self->fd = self->space.fd;
 	self->ioas = self->space.ioas;

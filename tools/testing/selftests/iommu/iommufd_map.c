@@ -87,8 +87,9 @@ FIXTURE_SETUP(map)
 
 	ASSERT_EQ(0, mem_alloc(variant->kind, BUFFER_SIZE, &memory));
 	self->buffer = memory;
-	ASSERT_EQ(0, mem_alloc(MEM_4K, BUFFER_SIZE, &memory));
-	self->copy = memory;
+	self->copy = mmap(NULL, BUFFER_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+			  -1, 0);
+	ASSERT_NE(MAP_FAILED, self->copy);
 	stamp(self->buffer, BUFFER_SIZE, 1);
 	ASSERT_EQ(0, space_open(&self->space, variant->nr_mocks, variant->tiny));
 	self->fd = self->space.fd;
@@ -303,6 +304,26 @@ TEST_F(map, auto_iova_in_page)
 	}
 }
 
+/* Programs take 0 for none. */
+TEST_F(map, auto_iova_is_not_zero)
+{
+	const struct iommu_iova_range low = { 0, 2 * PAGE_4K - 1 };
+	__u64 iova;
+
+	/* No device can reach it. */
+	if (variant->nr_mocks) {
+		EXPECT_EQ(-EADDRINUSE, ioas_allow(self->fd, self->ioas, &low, 1));
+		return;
+	}
+	ASSERT_EQ(0, ioas_allow(self->fd, self->ioas, &low, 1));
+	EXPECT_EQ(-ENOSPC, ioas_map_auto(self->fd, self->ioas, self->buffer, 2 * PAGE_4K, &iova));
+	ASSERT_EQ(0, ioas_map_auto(self->fd, self->ioas, self->buffer, PAGE_4K, &iova));
+	EXPECT_EQ(PAGE_4K, iova);
+	EXPECT_EQ(-ENOSPC, ioas_map_auto(self->fd, self->ioas, self->buffer, PAGE_4K, &iova));
+	EXPECT_EQ(0, ioas_map(self->fd, self->ioas, self->buffer, PAGE_4K, 0));
+	EXPECT_EQ(0, ioas_unmap(self->fd, self->ioas, 0, 2 * PAGE_4K));
+}
+
 /* In allowed ranges only, around what is reserved and what is mapped, to the last page. */
 TEST_F(map, auto_iova_in_allowed_ranges)
 {
@@ -449,8 +470,6 @@ TEST_F(map, mapped_twice)
 {
 	const __u64 length = 8 * PAGE_4K;
 
-	if (variant->kind != MEM_4K && variant->kind != MEM_MEMFD)
-		return;	/* pins of huge pages are counted together */
 	ASSERT_EQ(0, ioas_map(self->fd, self->ioas, self->buffer, length, IOVA_BASE));
 	EXPECT_EQ(0, space_check_refs(&self->space, self->buffer, length, 1));
 	ASSERT_EQ(0, ioas_map(self->fd, self->ioas, self->buffer, length, IOVA_OTHER));

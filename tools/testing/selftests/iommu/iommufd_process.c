@@ -131,6 +131,18 @@ TEST_F(charge, capability_exceeds_limit)
 	EXPECT_EQ(-ENOMEM, ioas_map(self->fd, self->ioas, self->buffer, PAGE_4K, IOVA_BASE));
 }
 
+/* In the user's account, who may lock anything is not counted; in his own he is. */
+TEST_F(charge, capability_is_not_counted)
+{
+	ASSERT_EQ(0, ioas_map(self->fd, self->ioas, self->buffer, BUFFER_SIZE, IOVA_BASE));
+	ASSERT_EQ(0, drop_ipc_lock());
+	ASSERT_EQ(0, set_memlock_limit(16 * PAGE_4K));
+	EXPECT_EQ(-ENOMEM, ioas_map(self->fd, self->ioas, self->buffer, 17 * PAGE_4K,
+				    IOVA_OTHER));
+	EXPECT_EQ(variant->mode ? -ENOMEM : 0,
+		  ioas_map(self->fd, self->ioas, self->buffer, 16 * PAGE_4K, IOVA_OTHER));
+}
+
 /* A process that becomes @uid, maps 16 of its 24 pages at @iova, and then waits for @go. */
 static pid_t mapper(int fd, __u32 ioas, __u8 *buffer, uid_t uid,
 		    __u64 iova, int go, int *err)
