@@ -586,7 +586,7 @@ static int pin_all(struct io_pagetable *iopt)
 
 	mutex_lock(&iopt->lock);
 	while ((mapping = iopt_first_mapping(iopt, start))) {
-		/* It may be about to be unpinned: see unpin_unused(). */
+		/* It may be about to be unpinned: see iopt_unpin_unused(). */
 		if (mapping->state == MAPPING_BUSY) {
 			ret = iopt_wait_claims(iopt);
 			if (ret)
@@ -628,11 +628,15 @@ static int pin_all(struct io_pagetable *iopt)
 	return ret;
 }
 
-/*
- * There is no domain, because the last one left or the first one did not come.
- * Memory goes back to being unpinned, unless somebody else uses it.
+/**
+ * iopt_unpin_unused - unpin what was pinned for somebody who is not there
+ * @iopt: the space, not locked
+ *
+ * For when the last domain has left, the first one did not come, or a copy of
+ * what is mapped here failed elsewhere. Does nothing while there is a domain,
+ * and nothing to memory that somebody else uses.
  */
-static void unpin_unused(struct io_pagetable *iopt)
+void iopt_unpin_unused(struct io_pagetable *iopt)
 {
 	struct iopt_mapping *mapping;
 	u64 start = 0, last;
@@ -676,7 +680,7 @@ static void end_attach(struct io_pagetable *iopt, int ret)
 	iopt->nr_attaching--;
 	mutex_unlock(&iopt->lock);
 	if (ret)
-		unpin_unused(iopt);
+		iopt_unpin_unused(iopt);
 }
 
 /*
@@ -787,7 +791,7 @@ void iopt_domain_remove(struct io_pagetable *iopt, struct iommu_domain *domain)
 	if (!att)
 		return;
 	trace_iopt_detach(iopt, -1);
-	unpin_unused(iopt);
+	iopt_unpin_unused(iopt);
 	kfree(att->domain);
 	free_attachment(att);
 }
@@ -1048,7 +1052,7 @@ void iopt_detach_group(struct io_pagetable *iopt, struct iommu_group *group)
 	unreserve(iopt, att);
 	mutex_unlock(&iopt->attach_lock);
 	trace_iopt_detach(iopt, iommu_group_id(group));
-	unpin_unused(iopt);
+	iopt_unpin_unused(iopt);
 	free_attachment(att);
 }
 EXPORT_SYMBOL_GPL(iopt_detach_group);

@@ -208,6 +208,7 @@ bool iopt_is_filled(struct io_pagetable *iopt, struct iopt_mapping *mapping);
 int iopt_fill_domains(struct io_pagetable *iopt, struct iopt_mapping *mapping);
 void iopt_clear_domains(struct io_pagetable *iopt,
 			struct iopt_mapping *mappings);
+void iopt_unpin_unused(struct io_pagetable *iopt);
 
 /* msi.c */
 int iopt_reserve_msi_window(struct io_pagetable *iopt,

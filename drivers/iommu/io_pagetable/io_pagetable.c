@@ -729,7 +729,10 @@ int iopt_copy(struct io_pagetable *dst, struct io_pagetable *src, u64 *dst_iova,
 		return ret;
 	}
 	*dst_iova = copies->start;
-	return finish_map(dst, copies, &shared);
+	ret = finish_map(dst, copies, &shared);
+	if (ret)
+		iopt_unpin_unused(src);
+	return ret;
 }
 EXPORT_SYMBOL_GPL(iopt_copy);
 

@@ -541,6 +541,24 @@ TEST_F(map, iommu_fails)
 	}
 }
 
+/* The source had nothing pinned, and has nothing pinned after that. */
+TEST_F(map, copy_fails)
+{
+	unsigned int m;
+	__u32 other;
+
+	ASSERT_EQ(0, ioas_alloc(self->fd, &other));
+	ASSERT_EQ(0, ioas_map(self->fd, other, self->buffer, 16 * PAGE_4K, IOVA_BASE));
+	for (m = 0; m < self->space.nr_mocks; m++) {
+		ASSERT_EQ(0, mock_fail_map(self->fd, &self->space.mocks[m], 1));
+		EXPECT_GT(0, ioas_copy(self->fd, self->ioas, IOVA_BASE, other, IOVA_BASE,
+				       16 * PAGE_4K));
+		EXPECT_EQ(0, nothing_left(&self->space, self->buffer, BUFFER_SIZE));
+		EXPECT_EQ(0, charged_kib());
+	}
+	EXPECT_EQ(0, iommufd_destroy(self->fd, other));
+}
+
 /* A device whose IOMMU fails when it is given what is mapped already. */
 TEST_F(map, attach_fails)
 {
