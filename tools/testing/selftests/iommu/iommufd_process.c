@@ -615,6 +615,7 @@ struct worker {
 	__u64 iova;		/* of its own, or the same for all */
 	bool shared;
 	int err;
+	const char *step;	/* where it was */
 	unsigned int nr_done;
 };
 
@@ -629,16 +630,21 @@ static void *work(void *data)
 	for (round = 0; round < NR_ROUNDS && !worker->err; round++) {
 		__u64 length = (1 + round % 8) * PAGE_4K;
 
+		worker->step = "MAP";
 		err = ioas_map(space->fd, space->ioas, worker->buffer, length, worker->iova);
 		if (worker->shared && err == -EEXIST)
 			err = 0;
 		else
 			worker->nr_done += !err;
-		if (!err && !worker->shared)
+		if (!err && !worker->shared) {
+			worker->step = "domain";
 			err = space_check(space, worker->iova, worker->buffer, length);
-		if (!err)
+		}
+		if (!err) {
+			worker->step = "UNMAP";
 			err = ioas_unmap_bytes(space->fd, space->ioas, worker->iova,
 					       8 * PAGE_4K, &unmapped);
+		}
 		if (worker->shared && (err == -ENOENT || err == -EBUSY))
 			err = 0;
 		worker->err = err;
@@ -683,12 +689,14 @@ TEST_F(process, threads)
 		}
 		for (i = 0, nr_done = 0; i < NR_THREADS; i++) {
 			ASSERT_EQ(0, pthread_join(workers[i].thread, NULL));
-			EXPECT_EQ(0, workers[i].err);
+			EXPECT_EQ(0, workers[i].err)
+				TH_LOG("%s of thread %u", workers[i].step, i);
 			nr_done += workers[i].nr_done;
 		}
 		ASSERT_EQ(0, pthread_join(devices.thread, NULL));
 		EXPECT_EQ(0, devices.err);
-		EXPECT_LT(shared ? NR_ROUNDS / 2 : NR_THREADS * NR_ROUNDS - 1, nr_done);
+		/* Of the same range, a thread may find another one's MAP every time. */
+		EXPECT_LT(shared ? 0 : NR_THREADS * NR_ROUNDS - 1, nr_done);
 		EXPECT_EQ(0, ioas_unmap_all(self->fd, self->ioas, &unmapped));
 		EXPECT_EQ(0, charged_kib());
 		EXPECT_EQ(0, mock_check_refs(self->fd, self->buffer, BUFFER_SIZE, 0));
