@@ -28,6 +28,8 @@
 
 #define ARRIVES_MS	5000
 #define SILENT_MS	300
+/* Longer than DEFAULT_RATELIMIT_INTERVAL of the kernel. */
+#define LOG_FORGETS_S	6
 
 #define WINDOW_PARAM	"/sys/module/iopt/parameters/msi_window_start"
 /* Where 6.1's drivers for Arm's SMMUs propose the window. */
@@ -261,27 +263,41 @@ TEST_F(msi, elsewhere_is_memory)
 	EXPECT_EQ(1, raise_irq(&self->msi, ARRIVES_MS));
 }
 
+/* AMD's IOMMU, in QEMU, may keep faults to itself: see lib/fault.c. */
+static bool may_be_silent(struct edu *edu)
+{
+	char name[64];
+
+	return !pci_iommu_name(edu->name, name, sizeof(name)) && !strncmp(name, "ivhd", 4);
+}
+
 /*
  * No doorbell, no interrupt. Of a window only the pages that hold a doorbell are
- * mapped: this looks at the next one.
+ * mapped: this looks at the next one. The log is rate limited: one silence is
+ * forgiven, as in lib/fault.c.
  */
 TEST_F(msi, blocked_where_no_doorbell)
 {
 	__u64 iova = has_window(&self->msi) ? self->msi.address + PAGE_4K : IOVA_BASE;
-	char name[64] = "", line[512] = "";
-	int log, err;
+	char line[512] = "nothing reported";
+	int log, err, attempt;
 
 	EXPECT_EQ(1, raise_irq(&self->msi, ARRIVES_MS));
 	log = fault_log_open();
 	ASSERT_LE(0, log);
 	ASSERT_EQ(0, set_address(&self->msi, iova));
-	EXPECT_EQ(0, raise_irq(&self->msi, SILENT_MS));
-	err = fault_log_find(log, self->msi.edu, iova, line, sizeof(line));
-	fprintf(stderr, "# MSI to IOVA 0x%llx: %s\n", iova, err ? "nothing reported" : line);
-	/* AMD's, in QEMU, may keep it to itself: see lib/fault.c. */
-	ASSERT_EQ(0, pci_iommu_name(self->msi.edu->name, name, sizeof(name)));
-	if (strncmp(name, "ivhd", 4))
-		EXPECT_EQ(0, err);
+	for (attempt = 0; attempt < 2; attempt++) {
+		if (attempt)
+			sleep(LOG_FORGETS_S);
+		EXPECT_EQ(0, raise_irq(&self->msi, SILENT_MS));
+		err = fault_log_find(log, self->msi.edu, iova, line, sizeof(line));
+		if (err == -ETIME && may_be_silent(self->msi.edu))
+			err = 0;
+		if (err != -ETIME)
+			break;
+	}
+	fprintf(stderr, "# MSI to IOVA 0x%llx: %s\n", iova, line);
+	EXPECT_EQ(0, err);
 	close(log);
 
 	ASSERT_EQ(0, set_address(&self->msi, self->msi.address));
@@ -323,7 +339,8 @@ TEST_F(window, chosen_for_the_host)
 	int container = self->msi.env.container;
 	__u64 page = self->msi.address & ~(PAGE_4K - 1);
 
-	fprintf(stderr, "# doorbell at IOVA 0x%llx, before at 0x%llx\n", self->msi.address, self->before);
+	fprintf(stderr, "# doorbell at IOVA 0x%llx, before at 0x%llx\n",
+		self->msi.address, self->before);
 	EXPECT_EQ(1, raise_irq(&self->msi, ARRIVES_MS));
 	EXPECT_EQ(-EINVAL, dma_map(container, self->buffer, page, PAGE_4K));
 	if (has_window(&self->msi)) {
