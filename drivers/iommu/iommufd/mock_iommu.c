@@ -214,26 +214,35 @@ static size_t mock_unmap_pages(struct iommu_domain *domain, unsigned long iova,
 	return done;
 }
 
-/* Until now devices could reach the pages, so they must not be anybody else's. */
+/*
+ * Until now devices could reach the pages, so they must not be anybody else's.
+ * Look and erase in one locked step: whoever unmapped them forgets them too, and
+ * may then map something else there.
+ */
 static void mock_forget(struct mock_domain *d, u64 start, u64 last)
 {
-	unsigned long index = start >> d->granule_lg2, value;
-	unsigned long max = last >> d->granule_lg2;
+	XA_STATE(xas, &d->pages, start >> d->granule_lg2);
+	unsigned long max = last >> d->granule_lg2, value;
 	struct page *page;
 	void *entry;
 
-	xa_for_each_marked(&d->pages, index, entry, MOCK_STALE) {
-		if (index > max)
-			break;
+	xas_lock(&xas);
+	xas_for_each_marked(&xas, entry, max, MOCK_STALE) {
 		value = xa_to_value(entry) >> MOCK_ENTRY_BITS;
 		page = pfn_to_online_page(PHYS_PFN((phys_addr_t)value <<
 						   d->granule_lg2));
 		/* Device memory is not pinned. */
 		WARN_ON(page && !PageReserved(page) &&
 			!page_maybe_dma_pinned(page));
-		xa_erase(&d->pages, index);
-		cond_resched();
+		xas_store(&xas, NULL);
+		if (need_resched()) {
+			xas_pause(&xas);
+			xas_unlock(&xas);
+			cond_resched();
+			xas_lock(&xas);
+		}
 	}
+	xas_unlock(&xas);
 }
 
 static void mock_iotlb_sync(struct iommu_domain *domain,
