@@ -78,6 +78,8 @@ struct held_page {
 	struct iopt_mapping *mapping;
 	struct page *page;
 	bool transient;		/* pinned for this holder alone */
+	bool wait;		/* it may be faulted in */
+	bool as_single;		/* as whoever pins it after that needs it */
 };
 
 static unsigned long umem_index(struct iopt_mapping *mapping, u64 iova)
@@ -151,9 +153,10 @@ static void release_page(struct umem *umem, unsigned long index,
 static int pin_page(struct umem *umem, unsigned long index, bool write,
 		    struct held_page *held)
 {
-	return held->transient ?
-	       umem_pin_transient(umem, index, write, &held->page) :
-	       umem_pin_single(umem, index, &held->page);
+	if (!held->transient)
+		return umem_pin_single(umem, index, held->wait, &held->page);
+	write |= held->as_single && umem_is_writable(umem);
+	return umem_pin_transient(umem, index, write, &held->page);
 }
 
 /*
@@ -231,6 +234,33 @@ static void drop_pin(struct io_pagetable *iopt, struct iopt_mapping *mapping)
 		iopt_wake_claims(iopt);
 }
 
+/* Faults pages in, one at a time, and keeps none of them. */
+static int bring_in(struct io_pagetable *iopt, u64 iova, unsigned long npages,
+		    bool write)
+{
+	int ret = 0;
+
+	for (; npages && !ret; npages--, iova += PAGE_SIZE) {
+		struct held_page held = {
+			.transient = true,
+			.wait = true,
+			.as_single = true,
+		};
+
+		ret = hold_page(iopt, iova, PAGE_SIZE, write, &held);
+		if (ret)
+			break;
+		mutex_lock(&iopt->lock);
+		drop_pin(iopt, held.mapping);
+		mutex_unlock(&iopt->lock);
+		if (held.transient)
+			unpin_user_page(held.page);
+		if (fatal_signal_pending(current))
+			ret = -EINTR;
+	}
+	return ret;
+}
+
 /**
  * iopt_access_pin - pin pages of mapped memory for an in-kernel user
  * @iopt: the space
@@ -241,6 +271,11 @@ static void drop_pin(struct io_pagetable *iopt, struct iopt_mapping *mapping)
  *
  * All or none. Charges pages that are not pinned and charged already.
  *
+ * Whoever unmaps a page that is held asks the driver for it, who does not have
+ * it before this returns. So none is held while another one is faulted in: if
+ * one is missing, all are given back, what is missing is brought in, and it
+ * begins anew.
+ *
  * Context: may sleep for as long as page faults take, without a lock that
  * anybody else needs; a fatal signal ends it.
  * Return: 0; -EINVAL if something is not mapped; -EPERM if it may not be
@@ -250,20 +285,28 @@ static void drop_pin(struct io_pagetable *iopt, struct iopt_mapping *mapping)
 int iopt_access_pin(struct io_pagetable *iopt, u64 iova, unsigned long npages,
 		    bool write, struct page **pages)
 {
-	struct held_page held = { .transient = false };
 	unsigned long i;
-	int ret;
+	int ret = 0;
 
-	for (i = 0; i < npages; i++) {
-		ret = hold_page(iopt, iova + ((u64)i << PAGE_SHIFT), PAGE_SIZE,
-				write, &held);
-		if (ret) {
-			iopt_access_unpin(iopt, iova, i);
-			return ret;
+	for (;;) {
+		for (i = 0; i < npages; i++) {
+			struct held_page held = { .wait = !i };
+
+			ret = hold_page(iopt, iova + ((u64)i << PAGE_SHIFT),
+					PAGE_SIZE, write, &held);
+			if (ret)
+				break;
+			pages[i] = held.page;
 		}
-		pages[i] = held.page;
+		if (!ret)
+			return 0;
+		iopt_access_unpin(iopt, iova, i);
+		if (ret == -EBUSY)
+			ret = bring_in(iopt, iova + ((u64)i << PAGE_SHIFT),
+				       npages - i, write);
+		if (ret)
+			return ret;
 	}
-	return 0;
 }
 EXPORT_SYMBOL_GPL(iopt_access_pin);
 
@@ -321,7 +364,7 @@ int iopt_access_rw(struct io_pagetable *iopt, u64 iova, void *data,
 {
 	while (length) {
 		struct iopt_mapping *mapping;
-		struct held_page held = { .transient = true };
+		struct held_page held = { .transient = true, .wait = true };
 		size_t offset, step;
 		int ret;
 

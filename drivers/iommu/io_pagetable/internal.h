@@ -247,7 +247,7 @@ void umem_set_owner(struct umem *umem, struct umem_owner *owner,
 		    struct umem_owner **list);
 bool umem_is_mappable(struct file *file);
 
-int umem_pin_single(struct umem *umem, unsigned long index,
+int umem_pin_single(struct umem *umem, unsigned long index, bool wait,
 		    struct page **page);
 bool umem_find_single(struct umem *umem, unsigned long index,
 		      struct page **page);

@@ -1055,8 +1055,9 @@ void umem_refund_all(struct umem_owner *list)
  * Single pages, for in-kernel users of memory that no domain needs
  */
 
+/* Without @wait, -EBUSY if the page would have to be faulted in. */
 static int pin_one(struct umem_source *src, unsigned long index, bool write,
-		   struct page **page)
+		   bool wait, struct page **page)
 {
 	unsigned long uaddr = src->uaddr + (index << PAGE_SHIFT);
 	struct mm_struct *mm = src->owner->mm;
@@ -1065,6 +1066,11 @@ static int pin_one(struct umem_source *src, unsigned long index, bool write,
 
 	if (!mmget_not_zero(mm))
 		return -EFAULT;
+	if (!wait) {
+		ret = pin_batch(mm, uaddr, 1, write, FOLL_NOFAULT, page);
+		if (!ret || ret == -EFAULT)
+			ret = -EBUSY;
+	}
 	for (round = 0; !ret; round++) {
 		ret = pin_or_fault(mm, uaddr, 1, write, round, page);
 		if (fatal_signal_pending(current) && !ret)
@@ -1092,7 +1098,7 @@ int umem_pin_transient(struct umem *umem, unsigned long index, bool write,
 	struct umem_source src = umem_source(umem);
 	int ret;
 
-	ret = pin_one(&src, index, write, page);
+	ret = pin_one(&src, index, write, true, page);
 	umem_owner_put(src.owner);
 	return ret;
 }
@@ -1155,14 +1161,15 @@ bool umem_find_single(struct umem *umem, unsigned long index,
  * umem_pin_single - pin and charge one page, once however many users ask
  * @umem: the umem, not pinned as a whole
  * @index: which page
+ * @wait: fault it in if it is not there
  * @page: where to store it; it may be written if the umem may
  *
  * May sleep for as long as a fault takes; takes no lock meanwhile.
  *
  * Return: 0, -ENOMEM, -EFAULT or -EINTR; -EAGAIN if the whole umem got pinned
- * meanwhile.
+ * meanwhile; -EBUSY if @wait is false and the page is not there.
  */
-int umem_pin_single(struct umem *umem, unsigned long index,
+int umem_pin_single(struct umem *umem, unsigned long index, bool wait,
 		    struct page **page)
 {
 	struct umem_singles *singles = umem_singles(umem);
@@ -1190,7 +1197,8 @@ again:
 	if (ret)
 		goto put_owner;
 	/* The next user may write, and gets the same page. */
-	ret = pin_one(&src, index, umem_is_writable(umem), &single->page);
+	ret = pin_one(&src, index, umem_is_writable(umem), wait,
+		      &single->page);
 	if (ret)
 		goto uncharge;
 

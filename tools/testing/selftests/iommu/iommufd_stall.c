@@ -109,8 +109,9 @@ static int make_call(void *data)
 		call->err = call->err == -EINVAL ? 0 : -EIO;
 		break;
 	case STALLED_PIN:
-		call->err = access_pin(call->fd, call->access, true,
-				       IOVA_OTHER + MISSING * PAGE_4K, PAGE_4K, NULL, &nr);
+		/* Pages before the missing one must not be held meanwhile. */
+		call->err = access_pin(call->fd, call->access, true, IOVA_OTHER, MAP_SIZE, NULL,
+				       &nr);
 		break;
 	case STALLED_READ:
 		call->err = access_rw(call->fd, call->access, false,
