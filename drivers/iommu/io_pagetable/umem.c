@@ -444,27 +444,45 @@ static long pin_pages(struct mm_struct *mm, unsigned long uaddr,
 	return ret;
 }
 
+/* Does a write at @uaddr give the process a page of its own? Up to @end. */
+static bool copies_on_write(struct mm_struct *mm, unsigned long uaddr,
+			    unsigned long *end)
+{
+	struct vm_area_struct *vma;
+	bool cow;
+
+	mmap_read_lock(mm);
+	vma = vma_lookup(mm, uaddr);
+	cow = vma && is_cow_mapping(vma->vm_flags);
+	*end = vma ? vma->vm_end : uaddr + PAGE_SIZE;
+	mmap_read_unlock(mm);
+	return cow;
+}
+
 /*
- * A page that belongs to no file and no process is a zero page, which a read
- * fault put where nothing was written yet. The device would go on reading
- * zeroes after the process writes, and 6.1 counts every pin of it until the
- * count overflows. Have the process's own page put there, as its first write
- * would; where that is not possible (a driver's page in a shared mapping) the
- * page stays.
+ * Where the process has not written yet, a private mapping shows a page that is
+ * not the process's own: the zero page, or the file's. With its first write the
+ * process gets another one, and a device would go on reading the old one; 6.1
+ * also counts every pin of the zero page until the count overflows. Have the
+ * process's own page put there, as its first write would. Anonymous pages are
+ * its own: what a fork() shares, the pin has unshared.
  */
 static long pin_own_pages(struct mm_struct *mm, unsigned long uaddr,
 			  struct page **pages, long npages)
 {
+	unsigned long known_to = 0;	/* @cow holds for addresses below */
+	bool cow = false;
 	long i;
 
-	for (i = 0; i < npages; i++) {
-		struct page *head = compound_head(pages[i]), *own;
+	for (i = 0; i < npages; i++, uaddr += PAGE_SIZE) {
+		struct page *own;
 
-		if (PageAnon(head) || head->mapping)
+		if (PageAnon(compound_head(pages[i])))
 			continue;
-		if (pin_pages(mm, uaddr + (i << PAGE_SHIFT), 1,
-			      FOLL_LONGTERM | FOLL_WRITE | FOLL_FORCE,
-			      &own) != 1)
+		if (uaddr >= known_to)
+			cow = copies_on_write(mm, uaddr, &known_to);
+		if (!cow || pin_pages(mm, uaddr, 1, FOLL_LONGTERM | FOLL_WRITE |
+						    FOLL_FORCE, &own) != 1)
 			continue;
 		unpin_user_page(pages[i]);
 		pages[i] = own;

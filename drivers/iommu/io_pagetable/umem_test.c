@@ -183,6 +183,46 @@ static void zero_page(struct kunit *test)
 }
 
 /*
+ * The same with a private mapping of a file: the file's page is not the one that
+ * the process has after its first write. A shared one is, and stays.
+ */
+static void file_page(struct kunit *test)
+{
+	struct engine_test *t = test->priv;
+	struct io_pagetable *iopt = test_space(t, NULL);
+	struct soft_domain *d = test_domain(t, NULL);
+	unsigned long own, shared, value;
+	struct page *cached;
+	struct file *filp;
+
+	filp = shmem_kernel_file_setup("iopt-test", PAGE_SIZE, 0);
+	KUNIT_ASSERT_FALSE(test, IS_ERR(filp));
+	own = vm_mmap(filp, 0, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE,
+		      0);
+	shared = vm_mmap(filp, 0, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED,
+			 0);
+	cached = shmem_read_mapping_page(filp->f_mapping, 0);
+	fput(filp);
+	KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(own) || IS_ERR_VALUE(shared));
+	KUNIT_ASSERT_FALSE(test, IS_ERR(cached));
+	KUNIT_EXPECT_EQ(test, 0, get_user(value, (unsigned long __user *)own));
+	KUNIT_EXPECT_EQ(test, page_to_pfn(cached), user_pfn(t, own));
+
+	KUNIT_ASSERT_EQ(test, 0, test_attach(iopt, d));
+	KUNIT_ASSERT_EQ(test, 0, test_map(iopt, IOVA, own, PAGE_SIZE,
+					  IOMMU_READ));
+	KUNIT_ASSERT_EQ(test, 0, test_map(iopt, SZ_1G, shared, PAGE_SIZE,
+					  IOMMU_READ));
+	user_touch(t, own, 1);
+	expect_mapped(t, d, IOVA, own, 1, IOMMU_READ);
+	KUNIT_EXPECT_NE(test, page_to_pfn(cached), user_pfn(t, own));
+	user_touch(t, shared, 1);
+	expect_mapped(t, d, SZ_1G, shared, 1, IOMMU_READ);
+	KUNIT_EXPECT_EQ(test, page_to_pfn(cached), user_pfn(t, shared));
+	put_page(cached);
+}
+
+/*
  * Memory that ends in the middle: what was pinned before the hole must be
  * released, and what was charged for all of it given back.
  */
@@ -570,6 +610,7 @@ static struct kunit_case umem_cases[] = {
 	KUNIT_CASE(shapes),
 	KUNIT_CASE(patterns),
 	KUNIT_CASE(zero_page),
+	KUNIT_CASE(file_page),
 	KUNIT_CASE(holes),
 	KUNIT_CASE(device_memory),
 	KUNIT_CASE(device_memory_adjacent),
