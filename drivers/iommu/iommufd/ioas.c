@@ -24,6 +24,7 @@
 #include <linux/poll.h>
 #include <linux/sched/signal.h>
 #include <linux/seq_file.h>
+#include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
@@ -551,6 +552,40 @@ static int option_huge_pages(struct iommufd_ctx *ictx, struct iommu_option *cmd)
 	return ret;
 }
 
+/* The window's length stands in the bits that its first IOVA leaves free. */
+#define MSI_WINDOW_UNIT		SZ_4K
+#define MSI_WINDOW_UNITS	GENMASK_ULL(11, 0)
+
+static int set_msi_window(struct iommufd_ioas *ioas, u64 val64)
+{
+	u64 start = val64 & ~MSI_WINDOW_UNITS;
+	u64 length = (val64 & MSI_WINDOW_UNITS) * MSI_WINDOW_UNIT;
+
+	return iopt_set_msi_window(&ioas->iopt, start,
+				   length || !start ? length : SZ_1M);
+}
+
+static int option_msi_window(struct iommufd_ctx *ictx, struct iommu_option *cmd)
+{
+	struct iommufd_ioas *ioas;
+	u64 start, length;
+	int ret = 0;
+
+	ioas = iommufd_get_ioas(ictx, cmd->object_id);
+	if (IS_ERR(ioas))
+		return PTR_ERR(ioas);
+	if (cmd->op == IOMMU_OPTION_OP_GET) {
+		iopt_get_msi_window(&ioas->iopt, &start, &length);
+		cmd->val64 = start | length / MSI_WINDOW_UNIT;
+	} else if (cmd->op == IOMMU_OPTION_OP_SET) {
+		ret = set_msi_window(ioas, cmd->val64);
+	} else {
+		ret = -EOPNOTSUPP;
+	}
+	iommufd_put_ioas(ioas);
+	return ret;
+}
+
 int iommufd_ioctl_option(struct iommufd_ucmd *ucmd)
 {
 	struct iommu_option *cmd = ucmd->cmd;
@@ -564,6 +599,9 @@ int iommufd_ioctl_option(struct iommufd_ucmd *ucmd)
 		break;
 	case IOMMU_OPTION_HUGE_PAGES:
 		ret = option_huge_pages(ucmd->ictx, cmd);
+		break;
+	case IOMMU_OPTION_MSI_WINDOW:
+		ret = option_msi_window(ucmd->ictx, cmd);
 		break;
 	default:
 		ret = -EOPNOTSUPP;

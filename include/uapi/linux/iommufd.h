@@ -299,10 +299,19 @@ struct iommu_ioas_change_process {
  *	and only before there is any object.
  * @IOMMU_OPTION_HUGE_PAGES: 1, the default, lets an IOMMU use large pages; with
  *	0 everything is mapped in single pages. Of an IOAS.
+ * @IOMMU_OPTION_MSI_WINDOW: where the kernel maps what devices write to for
+ *	interrupts, on machines whose IOMMU translates such writes: the first
+ *	IOVA, a multiple of the page size, plus the length in units of 4 KiB, at
+ *	most 4095; a length of 0 means 1 MiB. 0, the default, leaves it to the
+ *	IOMMU's driver. Of an IOAS with nothing attached: else EBUSY. EADDRINUSE
+ *	if something is mapped or allowed there. Nothing can be mapped in the
+ *	window while a device is attached that needs it. Not an option of later
+ *	kernels, as its number says.
  */
 enum iommufd_option {
 	IOMMU_OPTION_RLIMIT_MODE = 0,
 	IOMMU_OPTION_HUGE_PAGES = 1,
+	IOMMU_OPTION_MSI_WINDOW = 0x100,
 };
 
 /**

@@ -194,6 +194,65 @@ TEST_F(reserved, binds)
 	EXPECT_EQ(0, ranges_are(self->fd, self->ioas, &mock_reach, 1));
 }
 
+/* A window for doorbells is where the program wants it, before there is a device. */
+TEST_F(reserved, chosen_window)
+{
+	const struct mock_kind kind = {
+		.resv_type = variant->type,
+		.resv_start = RESV_START,
+		.resv_last = RESV_LAST,
+	};
+	const __u64 window = RESV_LAST + 1 + MIB, value = window | 16;
+	const struct iommu_iova_range chosen[2] = {
+		{ MOCK_START, window - 1 },
+		{ window + 16 * PAGE_4K, MOCK_LAST },
+	};
+	const struct iommu_iova_range without[2] = {
+		{ MOCK_START, RESV_START - 1 },
+		{ RESV_LAST + 1, MOCK_LAST },
+	};
+	struct iommu_iova_range allow = { window, window + 1 };
+	const bool moves = variant->type == MOCK_RESV_SW_MSI;
+	__u64 now = 1;
+	struct mock mock;
+
+	ASSERT_EQ(0, iommufd_option(self->fd, IOMMU_OPTION_MSI_WINDOW, IOMMU_OPTION_OP_GET,
+				    self->ioas, &now));
+	EXPECT_EQ(0, now);
+
+	/* Refused where something is mapped or promised, and if it is no window. */
+	ASSERT_EQ(0, ioas_map(self->fd, self->ioas, self->buffer, PAGE_4K, window + PAGE_4K));
+	EXPECT_EQ(-EADDRINUSE, iommufd_option_set(self->fd, IOMMU_OPTION_MSI_WINDOW, self->ioas,
+						  value));
+	ASSERT_EQ(0, ioas_unmap(self->fd, self->ioas, window + PAGE_4K, PAGE_4K));
+	ASSERT_EQ(0, ioas_allow(self->fd, self->ioas, &allow, 1));
+	EXPECT_EQ(-EADDRINUSE, iommufd_option_set(self->fd, IOMMU_OPTION_MSI_WINDOW, self->ioas,
+						  value));
+	ASSERT_EQ(0, ioas_allow(self->fd, self->ioas, NULL, 0));
+	EXPECT_EQ(-EINVAL, iommufd_option_set(self->fd, IOMMU_OPTION_MSI_WINDOW, self->ioas,
+					      -PAGE_4K | 2));
+	EXPECT_EQ(-EOPNOTSUPP, iommufd_option(self->fd, IOMMU_OPTION_MSI_WINDOW, 2, self->ioas,
+					      &now));
+	EXPECT_EQ(-ENOENT, iommufd_option_set(self->fd, IOMMU_OPTION_MSI_WINDOW, 1000, value));
+
+	ASSERT_EQ(0, iommufd_option_set(self->fd, IOMMU_OPTION_MSI_WINDOW, self->ioas, value));
+	ASSERT_EQ(0, iommufd_option(self->fd, IOMMU_OPTION_MSI_WINDOW, IOMMU_OPTION_OP_GET,
+				    self->ioas, &now));
+	EXPECT_EQ(value, now);
+	EXPECT_EQ(0, ranges_are(self->fd, self->ioas, &everything, 1));
+
+	ASSERT_EQ(0, mock_attach_special(self->fd, self->ioas, &kind, &mock));
+	EXPECT_EQ(0, variant->binds ?
+		     ranges_are(self->fd, self->ioas, moves ? chosen : without, 2) :
+		     ranges_are(self->fd, self->ioas, &mock_reach, 1));
+	EXPECT_EQ(moves ? -EINVAL : 0,
+		  ioas_map(self->fd, self->ioas, self->buffer, PAGE_4K, window));
+	EXPECT_EQ(-EBUSY, iommufd_option_set(self->fd, IOMMU_OPTION_MSI_WINDOW, self->ioas, 0));
+
+	ASSERT_EQ(0, mock_detach(self->fd, &mock));
+	EXPECT_EQ(0, iommufd_option_set(self->fd, IOMMU_OPTION_MSI_WINDOW, self->ioas, 0));
+}
+
 TEST_F(reserved, in_the_way)
 {
 	const struct mock_kind kind = {
