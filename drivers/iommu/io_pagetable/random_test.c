@@ -166,6 +166,20 @@ static unsigned long nr_charged(struct model *m, int space)
 	return nr;
 }
 
+/* A space is left without domains: its memory is pinned for nobody. */
+static void unpin_unshared(struct model *m, int space)
+{
+	int i;
+
+	for (i = 0; i < WINDOW; i++) {
+		struct model_page *page = &m->pages[space][i];
+
+		if (page->first != NOTHING && m->umems[page->umem].refs == 1 &&
+		    !m->umems[page->umem].file)
+			m->umems[page->umem].pinned = false;
+	}
+}
+
 static void try_copy(struct model *m, int to, int from)
 {
 	const int prots[] = { RW, IOMMU_READ, IOMMU_READ, 0 };
@@ -195,7 +209,9 @@ static void try_copy(struct model *m, int to, int from)
 		return;
 	}
 	if (ret == -EIO && armed) {
-		/* Pinned for the copy, up to where it failed, and still so. */
+		/* Pinned for the copy, and still so if it has another user. */
+		if (!has_domain(m, from))
+			unpin_unshared(m, from);
 		for (i = 0; i < npages; i++) {
 			if (nr_charged(m, 0) + nr_charged(m, 1) ==
 			    test_pins(m->t))
@@ -251,20 +267,6 @@ static void try_unmap(struct model *m, int space)
 	KUNIT_EXPECT_EQ(m->t->test, min(error, 0), ret);
 	KUNIT_EXPECT_EQ(m->t->test, want, unmapped);
 	m->nr_ok[3] += !!want;
-}
-
-/* A space is left without domains: its memory is pinned for nobody. */
-static void unpin_unshared(struct model *m, int space)
-{
-	int i;
-
-	for (i = 0; i < WINDOW; i++) {
-		struct model_page *page = &m->pages[space][i];
-
-		if (page->first != NOTHING && m->umems[page->umem].refs == 1 &&
-		    !m->umems[page->umem].file)
-			m->umems[page->umem].pinned = false;
-	}
 }
 
 static void try_attach(struct model *m, int domain, int space)
