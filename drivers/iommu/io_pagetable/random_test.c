@@ -213,10 +213,13 @@ static void try_copy(struct model *m, int to, int from)
 		if (!has_domain(m, from))
 			unpin_unshared(m, from);
 		for (i = 0; i < npages; i++) {
+			struct model_umem *umem = &m->umems[source[i].umem];
+
 			if (nr_charged(m, 0) + nr_charged(m, 1) ==
 			    test_pins(m->t))
 				break;
-			m->umems[source[i].umem].pinned = true;
+			if (umem->refs > 1)
+				umem->pinned = true;
 		}
 		return;
 	}
