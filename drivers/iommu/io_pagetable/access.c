@@ -433,10 +433,9 @@ void iopt_ask_to_unpin(struct io_pagetable *iopt, struct iopt_mapping *mappings)
 	for (mapping = mappings; mapping; mapping = mapping->next) {
 		/* It only decreases while the mapping is claimed. */
 		for (requests = 0; READ_ONCE(mapping->nr_pins); requests++) {
-			if (WARN_ON_ONCE(requests == UNPIN_REQUESTS)) {
-				umem_get(mapping->umem);
+			/* What is still held is never freed: free_mapping() */
+			if (WARN_ON_ONCE(requests == UNPIN_REQUESTS))
 				break;
-			}
 			mutex_lock(&iopt->access_lock);
 			list_for_each_entry(access, &iopt->accesses, node) {
 				if (access->ops->unmap)

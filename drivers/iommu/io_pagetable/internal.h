@@ -186,8 +186,9 @@ struct iopt_mapping {
 
 static inline unsigned long mapping_npages(const struct iopt_mapping *mapping)
 {
-	return ((mapping->offset & ~PAGE_MASK) +
-		(mapping->last - mapping->start) + PAGE_SIZE) >> PAGE_SHIFT;
+	/* In this order, because a mapping may end with the last byte. */
+	return (((mapping->offset & ~PAGE_MASK) +
+		 (mapping->last - mapping->start)) >> PAGE_SHIFT) + 1;
 }
 
 /* io_pagetable.c */

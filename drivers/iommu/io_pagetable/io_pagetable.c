@@ -122,8 +122,15 @@ static void erase_mapping(struct io_pagetable *iopt,
 static void free_mapping(struct io_pagetable *iopt,
 			 struct iopt_mapping *mapping)
 {
-	unsigned long npages = umem_put(mapping->umem);
+	unsigned long npages;
 
+	/*
+	 * Somebody in the kernel holds pages of it and did not let go in time.
+	 * That is for ever, because he may still look at the mapping.
+	 */
+	if (WARN_ON_ONCE(mapping->nr_pins))
+		return;
+	npages = umem_put(mapping->umem);
 	if (npages)
 		trace_iopt_unpin(iopt, mapping->start, mapping->last, npages);
 	kvfree(mapping->dirty);
@@ -532,7 +539,7 @@ static int map_memory(struct io_pagetable *iopt, u64 *iova, unsigned long at,
 	if (!mapping)
 		return -ENOMEM;
 	umem = umem_alloc(at - offset,
-			  (offset + length + PAGE_SIZE - 1) >> PAGE_SHIFT,
+			  ((offset + (length - 1)) >> PAGE_SHIFT) + 1,
 			  prot & IOMMU_WRITE);
 	if (!umem) {
 		kmem_cache_free(mapping_cache, mapping);

@@ -41,6 +41,32 @@ static int attach_reserving(struct io_pagetable *iopt, struct soft_domain *d,
 }
 
 /*
+ * Unpinned memory can be as long as the space. Rounded up to pages the wrong
+ * way, its length would be 0, and who pins it would find nothing.
+ */
+static void longest(struct kunit *test)
+{
+	struct engine_test *t = test->priv;
+	struct io_pagetable *iopt = test_space(t, NULL);
+	struct io_pagetable *other = test_space(t, NULL);
+	struct soft_domain *d = test_domain(t, NULL);
+	const u64 length = ULONG_MAX - PAGE_SIZE;
+	u64 iova = 2, copy = IOVA, bytes;
+	struct iopt_usage usage;
+
+	KUNIT_ASSERT_EQ(test, 0, test_attach(other, d));
+	KUNIT_ASSERT_EQ(test, 0, iopt_map_user(iopt, &iova, 2, length, RW, 0));
+	iopt_get_usage(iopt, &usage);
+	KUNIT_EXPECT_EQ(test, length, usage.bytes_mapped);
+	/* Its memory is not there, or more than anybody may pin. */
+	KUNIT_EXPECT_LT(test, iopt_copy(other, iopt, &copy, PAGE_SIZE,
+					PAGE_SIZE, RW, 0), 0);
+	expect_unpinned(t);
+	KUNIT_EXPECT_EQ(test, 0, iopt_unmap(iopt, 0, ULONG_MAX, 0, &bytes));
+	KUNIT_EXPECT_EQ(test, length, bytes);
+}
+
+/*
  * Less aligned than it could be, memory loses its large pages; more, small
  * mappings use up the space.
  */
@@ -457,6 +483,7 @@ static void copy_run(struct kunit *test)
 }
 
 static struct kunit_case space_cases[] = {
+	KUNIT_CASE(longest),
 	KUNIT_CASE(auto_align),
 	KUNIT_CASE(allowed),
 	KUNIT_CASE(reserve),

@@ -663,7 +663,7 @@ static int record_range(struct umem_recorder *rec, struct mm_struct *mm,
 						 ret - recorded);
 				return -ENOMEM;
 			}
-		} else if (ret == -EFAULT) {
+		} else if (ret == -EFAULT && !umem_is_file(rec->umem)) {
 			ret = record_pfnmap(rec, mm, at, n);
 		}
 		if (ret < 0)
@@ -1040,7 +1040,7 @@ void umem_set_owner(struct umem *umem, struct umem_owner *owner,
 	show(owner, npages);
 	spin_unlock(&umem->lock);
 
-	if (!umem_same_payer(owner, old)) {
+	if (npages && !umem_same_payer(owner, old)) {
 		if (!old->refund) {
 			refcount_inc(&old->refs);
 			old->next = *list;

@@ -200,7 +200,7 @@ int iommufd_ioctl_iova_ranges(struct iommufd_ucmd *ucmd)
 		ret = -EMSGSIZE;
 out:
 	if (ret && changed)
-		set_changed(ioas);
+		usable_changed(&ioas->iopt);
 	iova_ranges_destroy(&usable);
 	iommufd_put_ioas(ioas);
 	return ret;

@@ -222,7 +222,7 @@ static size_t mock_unmap_pages(struct iommu_domain *domain, unsigned long iova,
 static void mock_forget(struct mock_domain *d, u64 start, u64 last)
 {
 	XA_STATE(xas, &d->pages, start >> d->granule_lg2);
-	unsigned long max = last >> d->granule_lg2, value;
+	unsigned long max = last >> d->granule_lg2, index, value;
 	struct page *page;
 	void *entry;
 
@@ -234,12 +234,14 @@ static void mock_forget(struct mock_domain *d, u64 start, u64 last)
 		/* Device memory is not pinned. */
 		WARN_ON(page && !PageReserved(page) &&
 			!page_maybe_dma_pinned(page));
+		/* Not xas_pause(), which looks at a node that may be gone now. */
+		index = xas.xa_index;
 		xas_store(&xas, NULL);
 		if (need_resched()) {
-			xas_pause(&xas);
 			xas_unlock(&xas);
 			cond_resched();
 			xas_lock(&xas);
+			xas_set(&xas, index + 1);
 		}
 	}
 	xas_unlock(&xas);
