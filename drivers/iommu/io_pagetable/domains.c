@@ -31,8 +31,11 @@
 
 #include "internal.h"
 
-/* How many extents go into a domain between two looks at the outside world. */
-#define EXTENTS_PER_CHECK	64
+/*
+ * How many extents go into a domain at a time, which is between two looks at the
+ * outside world.
+ */
+#define EXTENTS_PER_CALL	32
 
 /**
  * struct iopt_domain - a domain that the mappings of a space go to
@@ -75,66 +78,55 @@ struct iopt_attachment {
  * One mapping, one domain
  */
 
-static int map_extent(struct iopt_domain *d, unsigned long iova,
-		      phys_addr_t phys, size_t size, int prot,
-		      bool small_pages, size_t *mapped)
-{
-	size_t step;
-	int ret;
-
-	*mapped = 0;
-	if (iopt_test_fails())
-		return -ENOMEM;
-	if (likely(!small_pages)) {
-		ret = iommu_map(d->domain, iova, phys, size, prot);
-		*mapped = ret ? 0 : size;
-		return ret;
-	}
-
-	for (*mapped = 0; *mapped < size; *mapped += step) {
-		step = min_t(size_t, size - *mapped,
-			     PAGE_SIZE - offset_in_page(phys + *mapped));
-		ret = iommu_map(d->domain, iova + *mapped, phys + *mapped, step,
-				prot);
-		if (ret)
-			return ret;
-	}
-	return 0;
-}
-
 /* All of the mapping, or none of it with an error. */
 static int map_in_domain(struct iopt_domain *d, struct iopt_mapping *mapping,
 			 bool small_pages)
 {
-	size_t skip = mapping->offset & ~PAGE_MASK, mapped;
-	u64 left = mapping->last - mapping->start + 1;
-	int prot = mapping->prot | IOMMU_CACHE, ret = 0;
+	u64 left = mapping->last - mapping->start + 1, room;
+	struct iommu_extent extents[EXTENTS_PER_CALL];
+	int prot = mapping->prot | IOMMU_CACHE, ret;
 	unsigned long iova = mapping->start;
-	unsigned int nr_extents = 0;
 	struct umem_iter iter;
+	phys_addr_t phys;
 
 	umem_iter_first(&iter, mapping->umem, mapping->offset >> PAGE_SHIFT);
+	phys = PFN_PHYS(iter.pfn) + (mapping->offset & ~PAGE_MASK);
+	room = PFN_PHYS(iter.pfn + iter.npages) - phys;
 	for (;;) {
-		size_t size = min_t(u64, left,
-				    ((u64)iter.npages << PAGE_SHIFT) - skip);
+		unsigned int nr = 0;
+		size_t mapped = 0;
 
-		ret = map_extent(d, iova, PFN_PHYS(iter.pfn) + skip, size, prot,
-				 small_pages, &mapped);
+		while (left && nr < ARRAY_SIZE(extents)) {
+			size_t size;
+
+			if (!room) {
+				umem_iter_next(&iter);
+				phys = PFN_PHYS(iter.pfn);
+				room = PFN_PHYS(iter.npages);
+			}
+			size = min(left, room);
+			if (unlikely(small_pages))
+				size = min_t(size_t, size, PAGE_SIZE -
+						     offset_in_page(phys));
+			extents[nr].phys = phys;
+			extents[nr++].size = size;
+			phys += size;
+			room -= size;
+			left -= size;
+		}
+		ret = iopt_test_fails() ? -ENOMEM :
+		      iommu_map_extents(d->domain, iova, extents, nr, prot,
+					&mapped);
 		iova += mapped;
-		left -= mapped;
 		if (ret || !left)
 			break;
-		if (unlikely(++nr_extents % EXTENTS_PER_CHECK == 0)) {
-			if (READ_ONCE(d->leaving))
-				return 0;
-			if (fatal_signal_pending(current)) {
-				ret = -EINTR;
-				break;
-			}
-			cond_resched();
+		if (READ_ONCE(d->leaving))
+			return 0;
+		if (fatal_signal_pending(current)) {
+			ret = -EINTR;
+			break;
 		}
-		umem_iter_next(&iter);
-		skip = 0;
+		cond_resched();
 	}
 	if (ret && iova != mapping->start)
 		iommu_unmap(d->domain, mapping->start, iova - mapping->start);
