@@ -32,12 +32,12 @@ void iommufd_ctx_put(struct iommufd_ctx *ictx);
 struct vfio_type1 *iommufd_vfio_get(struct iommufd_ctx *ictx);
 void iommufd_vfio_put(struct vfio_type1 *type1);
 
-/* Devices that do DMA */
+/* Devices that do DMA, in the order in which their drivers call */
 struct iommufd_device *iommufd_device_bind(struct iommufd_ctx *ictx,
-					   struct device *dev, u32 *id);
-void iommufd_device_unbind(struct iommufd_device *idev);
+					   struct device *dev, u32 *dev_id);
 int iommufd_device_attach(struct iommufd_device *idev, u32 *pt_id);
 void iommufd_device_detach(struct iommufd_device *idev);
+void iommufd_device_unbind(struct iommufd_device *idev);
 
 /* Devices that are emulated */
 /**

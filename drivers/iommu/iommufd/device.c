@@ -267,7 +267,7 @@ void iommufd_device_destroy(struct iommufd_object *obj)
  * iommufd_device_bind - put a device under a user's control
  * @ictx: the user's file
  * @dev: the device, which the caller is the driver of
- * @id: where to store the device's id
+ * @dev_id: where to store the device's id
  *
  * The device's group belongs to the user until the last of its devices is
  * unbound; nothing can be done with the device's DMA before it is attached.
@@ -279,7 +279,7 @@ void iommufd_device_destroy(struct iommufd_object *obj)
  * uses a device of the group; -ENOMEM.
  */
 struct iommufd_device *iommufd_device_bind(struct iommufd_ctx *ictx,
-					   struct device *dev, u32 *id)
+					   struct device *dev, u32 *dev_id)
 {
 	struct iommufd_device *idev;
 	struct iommu_group *group;
@@ -319,7 +319,7 @@ struct iommufd_device *iommufd_device_bind(struct iommufd_ctx *ictx,
 	idev->dev = dev;
 	/* The driver's reference: user space cannot destroy the object. */
 	refcount_inc(&idev->obj.users);
-	*id = idev->obj.id;
+	*dev_id = idev->obj.id;
 	iommufd_object_publish(ictx, &idev->obj);
 	return idev;
 

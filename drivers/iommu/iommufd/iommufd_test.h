@@ -153,31 +153,24 @@ struct iommu_test_cmd {
 	__u32 __reserved;
 	union {
 		struct {
-			__aligned_u64 start;
+			__u32 limit;
+		} memory_limit;
+		struct {
+			__aligned_u64 iova;
 			__aligned_u64 length;
-		} add_reserved;
+			__aligned_u64 uptr;
+			__u32 flags;
+		} access_rw;
 		struct {
 			__u32 out_stdev_id;
 			__u32 out_hwpt_id;
 			__u32 out_idev_id;
 		} mock_domain;
 		struct {
-			__aligned_u64 iova;
-			__aligned_u64 length;
-			__aligned_u64 uptr;
-		} check_map;
-		struct {
 			__aligned_u64 length;
 			__aligned_u64 uptr;
 			__u32 refs;
 		} check_refs;
-		struct {
-			__u32 out_access_fd;
-			__u32 flags;
-		} create_access;
-		struct {
-			__u32 access_pages_id;
-		} destroy_access_pages;
 		struct {
 			__u32 flags;
 			__u32 out_access_pages_id;
@@ -186,14 +179,21 @@ struct iommu_test_cmd {
 			__aligned_u64 uptr;
 		} access_pages;
 		struct {
+			__aligned_u64 start;
+			__aligned_u64 length;
+		} add_reserved;
+		struct {
+			__u32 access_pages_id;
+		} destroy_access_pages;
+		struct {
 			__aligned_u64 iova;
 			__aligned_u64 length;
 			__aligned_u64 uptr;
-			__u32 flags;
-		} access_rw;
+		} check_map;
 		struct {
-			__u32 limit;
-		} memory_limit;
+			__u32 out_access_fd;
+			__u32 flags;
+		} create_access;
 
 		struct {
 			__u32 out_stdev_id;

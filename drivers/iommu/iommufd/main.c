@@ -380,13 +380,10 @@ const struct file_operations iommufd_fops = {
  */
 struct iommufd_ctx *iommufd_ctx_from_file(struct file *file)
 {
-	struct iommufd_ctx *ictx;
-
 	if (file->f_op != &iommufd_fops)
 		return ERR_PTR(-EBADFD);
-	ictx = file->private_data;
-	iommufd_ctx_get(ictx);
-	return ictx;
+	get_file(file);
+	return file->private_data;
 }
 EXPORT_SYMBOL_GPL(iommufd_ctx_from_file);
 
