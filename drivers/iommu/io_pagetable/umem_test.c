@@ -206,6 +206,7 @@ static void file_page(struct kunit *test)
 	KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(own) || IS_ERR_VALUE(shared));
 	KUNIT_ASSERT_FALSE(test, IS_ERR(cached));
 	KUNIT_EXPECT_EQ(test, 0, get_user(value, (unsigned long __user *)own));
+	KUNIT_EXPECT_EQ(test, 0, value);
 	KUNIT_EXPECT_EQ(test, page_to_pfn(cached), user_pfn(t, own));
 
 	KUNIT_ASSERT_EQ(test, 0, test_attach(iopt, d));
