@@ -214,7 +214,8 @@ FIXTURE_VARIANT_ADD(ioctl, option) {
 		.ask = ask_option,
 		.replies = true,
 		.unknown = {
-			{ offsetof(struct iommu_option, option_id), 4, ~1U, true },
+			{ offsetof(struct iommu_option, option_id), 4,
+			  ~(1U | IOMMU_OPTION_MSI_WINDOW), true },
 			{ offsetof(struct iommu_option, op), 2, 0xfffe, true },
 			{ offsetof(struct iommu_option, __reserved), 2, 0xffff, true },
 			{ offsetof(struct iommu_option, object_id), 4, ~0U, true },
