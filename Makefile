@@ -29,7 +29,7 @@ lane-image = $(or $(image-$(K)-$(arch)),$(error no lane "$(L)" or no kernel "$(K
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDEXPANSION:
-.PHONY: help run check check-lint check-abi series check-series test shell tree kernel kernel-debug stock-kernel
+.PHONY: help run check check-lint check-abi check-consumers series check-series test shell tree kernel kernel-debug stock-kernel
 .PHONY: images kernel-arm64 stock-kernel-arm64 bench deps clean FORCE
 
 help:
@@ -55,6 +55,9 @@ check-abi: $(O)/headers.stamp
 
 check-lint: $(O)/tree.stamp
 	@$(S)/lint $(O)
+
+check-consumers: $(image-plain-x86)
+	@$(S)/consumers --out $(O) $(if $(ONLY),--only $(ONLY))
 
 series: $(O)/tree.stamp
 	@$(S)/mkseries $(O)
@@ -122,7 +125,7 @@ define build-programs
 	@$(S)/step "building the guest's programs for $(1)" $(O)/log/$(@F:.stamp=).log $(S)/programs $(1) $(O)/tree $(2) $(@:.stamp=)
 	@touch $@
 endef
-programs := $(S)/programs $(S)/arch.sh $(wildcard $(S)/guest/*)
+programs := $(S)/programs $(S)/arch.sh $(wildcard $(S)/guest/*.c)
 
 $(O)/headers.stamp: $(O)/tree-kernel.stamp $(S)/headers $(S)/arch.sh
 	$(call export-headers,x86)

@@ -6,6 +6,7 @@ of the guest, qemu.log is QEMU's own voice, command the way to start it again.
 QEMU's control channel tells a power-off from a reset; a guest that has not
 ended by its time limit is killed.
 """
+import contextlib
 import dataclasses
 import functools
 import json
@@ -127,11 +128,11 @@ def command_line(lane, image, initrd, job, kernel_args, serial):
 
 
 class Tail(threading.Thread):
-    """Show what programs say while the guest runs."""
+    """Hear what programs say while the guest runs: each line, without its indent."""
 
-    def __init__(self, path):
+    def __init__(self, path, hear):
         super().__init__(daemon=True)
-        self.path, self.done = path, threading.Event()
+        self.path, self.hear, self.done = path, hear, threading.Event()
 
     def run(self):
         rest, last = b'', False
@@ -141,20 +142,24 @@ class Tail(threading.Thread):
                 rest += source.read()
                 *lines, rest = rest.split(b'\n')
                 for line in lines:
-                    text = line.decode(errors='replace')
-                    if text.startswith('    # '):
-                        print(text[6:], flush=True)
-                    elif text.startswith('    #'):
-                        print(flush=True)
+                    text = line.decode(errors='replace').rstrip('\r')
+                    if text.startswith('    #'):
+                        self.hear(text[4:])
                 if last:
                     return
                 self.done.wait(0.05)
+
+
+def show_line(text):
+    print(text[2:], flush=True)
 
 
 def run(lane, image, initrd, job, folder, timeout, kernel_args='', show=False, boot_timeout=None):
     """Boot once. Returns what the host saw of QEMU, for the verdict.
 
     A guest that has said nothing on its second port by `boot_timeout` seconds has not reached PID 1.
+    A program's line "# qmp {...}" goes to QEMU's control channel: that is how a guest has a device
+    taken away.
     """
     os.makedirs(folder, exist_ok=True)
     console, ktap = os.path.join(folder, 'console.log'), os.path.join(folder, 'ktap.log')
@@ -166,14 +171,21 @@ def run(lane, image, initrd, job, folder, timeout, kernel_args='', show=False, b
     with open(os.path.join(folder, 'command'), 'w') as out:
         out.write(shlex.join(command) + '\n')
 
-    facts = {'timeout': 0, 'shutdown': None, 'status': None, 'stderr': ''}
+    facts = {'timeout': 0, 'shutdown': None, 'status': None, 'stderr': '', 'refused': []}
     start = time.monotonic()
     with open(os.path.join(folder, 'qemu.log'), 'w') as stderr:
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                 stderr=stderr, text=True)
-    tail = Tail(ktap) if show else None
-    if tail:
-        tail.start()
+
+    def hear(text):
+        if text.startswith('# qmp '):
+            with contextlib.suppress(OSError):
+                process.stdin.write(text[len('# qmp '):] + '\n')
+                process.stdin.flush()
+        elif show:
+            show_line(text)
+
+    tail = Tail(ktap, hear)
 
     def give_up(seconds, only_silent):
         if not (only_silent and os.path.getsize(ktap)):
@@ -188,8 +200,11 @@ def run(lane, image, initrd, job, folder, timeout, kernel_args='', show=False, b
     try:
         process.stdin.write('{"execute": "qmp_capabilities"}\n')
         process.stdin.flush()
+        tail.start()
         for line in process.stdout:
             event = json.loads(line)
+            if 'error' in event:
+                facts['refused'].append(event['error'].get('desc'))
             if event.get('event') == 'SHUTDOWN':
                 facts['shutdown'] = event['data']['reason']
     except BrokenPipeError:
@@ -198,8 +213,8 @@ def run(lane, image, initrd, job, folder, timeout, kernel_args='', show=False, b
         facts['status'] = process.wait()
         for limit in limits:
             limit.cancel()
-        if tail:
-            tail.done.set()
+        tail.done.set()
+        if tail.is_alive():
             tail.join()
     with open(os.path.join(folder, 'qemu.log')) as text:
         facts['stderr'] = text.read()
