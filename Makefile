@@ -29,7 +29,7 @@ lane-image = $(or $(image-$(K)-$(arch)),$(error no lane "$(L)" or no kernel "$(K
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDEXPANSION:
-.PHONY: help run check check-lint check-abi check-consumers series check-series test shell tree kernel kernel-debug stock-kernel
+.PHONY: help run check check-lint check-abi check-consumers check-lsiommu series check-series test shell tree kernel kernel-debug stock-kernel
 .PHONY: images kernel-arm64 stock-kernel-arm64 bench deps clean FORCE
 
 help:
@@ -52,6 +52,9 @@ bench: $(image-stock-x86) $(image-plain-x86)
 
 check-abi: $(O)/headers.stamp
 	@$(S)/abi $(O)
+
+check-lsiommu:
+	@$(S)/lsiommu $(O)
 
 check-lint: $(O)/tree.stamp
 	@$(S)/lint $(O)

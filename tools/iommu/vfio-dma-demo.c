@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Shows, on one screen, what an IOMMU and the interfaces to it do: which groups
- * there are and what they may not use, what is reported to a program, and devices
- * whose DMA reaches the memory that is mapped for them, and no other.
+ * Shows what an IOMMU and the interfaces to it do: which groups there are and
+ * what they can use (as lsiommu has it), what is reported to a program, and
+ * devices whose DMA reaches the memory that is mapped for them, and no other.
  *
  * Two devices take the same steps at the same time, one in a container of VFIO's,
  * one in an open /dev/iommu that takes the place of a container; where there is
@@ -10,17 +10,17 @@
  * QEMU's edu.  Each step says what it found; the exit status is 0 only if every
  * step came out as it must.
  */
-#include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "vfio_util.h"
 
-#define GROUPS		"/sys/kernel/iommu_groups"
 #define BUFFER_SIZE	(4 * MIB)
 #define BUFFER_IOVA	(4 * GIB)
 #define FROM		(1 * MIB)
@@ -102,99 +102,44 @@ static void print_page_sizes(__u64 bitmap)
 	putchar('\n');
 }
 
-static unsigned int read_id(const char *device, const char *attribute)
+/* Runs lsiommu, which lies beside this program, and returns its exit status. */
+static int run_lsiommu(char * const args[])
 {
-	char path[256], text[32] = "";
-	FILE *file;
+	char path[PATH_MAX];
+	ssize_t len;
+	int status;
+	pid_t pid;
 
-	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/%s", device, attribute);
-	file = fopen(path, "r");
-	if (!file)
-		return 0;
-	if (!fgets(text, sizeof(text), file))
-		text[0] = '\0';
-	fclose(file);
-	return strtoul(text, NULL, 16);
-}
-
-static const char *device_kind(unsigned int vendor, unsigned int device, unsigned int class)
-{
-	static const struct {
-		unsigned int class;
-		const char *name;
-	} kinds[] = {
-		{ 0x0106, "SATA controller" },
-		{ 0x0108, "NVMe controller" },
-		{ 0x0200, "network controller" },
-		{ 0x0300, "graphics" },
-		{ 0x0600, "host bridge" },
-		{ 0x0601, "ISA bridge" },
-		{ 0x0604, "PCI bridge" },
-		{ 0x0c03, "USB controller" },
-		{ 0x0c05, "SMBus controller" },
-		{ 0 }
-	};
-	unsigned int i;
-
-	if (vendor == EDU_VENDOR && device == EDU_DEVICE)
-		return "edu, a DMA engine";
-	for (i = 0; kinds[i].name; i++)
-		if (kinds[i].class == class >> 8)
-			return kinds[i].name;
-	return "";
-}
-
-static int by_number(const struct dirent **a, const struct dirent **b)
-{
-	return strverscmp((*a)->d_name, (*b)->d_name);
-}
-
-static int not_hidden(const struct dirent *entry)
-{
-	return entry->d_name[0] != '.';
-}
-
-static void show_group(const char *number)
-{
-	struct resv_region regions[32];
-	struct dirent **devices;
-	char path[512];
-	int nr, i;
-
-	printf("  group %-3s", number);
-	snprintf(path, sizeof(path), GROUPS "/%s/devices", number);
-	nr = scandir(path, &devices, not_hidden, by_number);
-	for (i = 0; i < nr; i++) {
-		const char *name = devices[i]->d_name;
-		unsigned int vendor = read_id(name, "vendor"), device = read_id(name, "device");
-
-		printf("%s%-13s %04x:%04x  %s\n", i ? "             " : "  ", name, vendor, device,
-		       device_kind(vendor, device, read_id(name, "class")));
-		free(devices[i]);
+	len = readlink("/proc/self/exe", path, sizeof(path) - 1);
+	path[len < 0 ? 0 : len] = '\0';
+	path[strlen(path) - strlen(basename(path))] = '\0';
+	strncat(path, "lsiommu", sizeof(path) - strlen(path) - 1);
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		execv(path, args);
+		_exit(127);
 	}
-	if (nr >= 0)
-		free(devices);
-
-	nr = group_resv_regions(atoi(number), regions, 32);
-	for (i = 0; i < nr && i < 32; i++)
-		printf("             reserved  0x%012llx - 0x%012llx  %s\n",
-		       regions[i].start, regions[i].last, regions[i].type);
+	if (pid < 0 || waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
+		return -1;
+	return WEXITSTATUS(status);
 }
 
 static void show_groups(void)
 {
-	struct dirent **groups;
-	int nr, i;
+	char * const args[] = { "lsiommu", NULL };
 
-	heading("IOMMU groups, and the IOVAs their devices must not use");
-	nr = scandir(GROUPS, &groups, not_hidden, by_number);
-	for (i = 0; i < nr; i++) {
-		show_group(groups[i]->d_name);
-		free(groups[i]);
-	}
-	if (nr >= 0)
-		free(groups);
-	step(nr > 0, "%d groups", nr > 0 ? nr : 0);
+	heading("IOMMU groups, who owns them, and the IOVAs that they can use");
+	step(!run_lsiommu(args), "nothing about them is unclear");
+}
+
+/* Before somebody has the device: VFIO is asked as well. */
+static void show_virtual_machine(char *device)
+{
+	char * const args[] = { "lsiommu", "--probe", "--vm", "64G", device, NULL };
+
+	heading("Could a virtual machine with 64 GiB have the other device?");
+	step(!run_lsiommu(args), "it could, and VFIO tells what was computed");
 }
 
 static void show_ranges(const struct vfio_iommu_type1_info_cap_iova_range *cap)
@@ -493,13 +438,17 @@ static int open_side(const char *name, bool iommufd)
 
 int main(void)
 {
+	char devices[EDU_MAX][PCI_NAME_LEN];
 	struct side *side;
 	bool traced;
-	int err;
+	int err, nr;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	traced = trace_begin();
 	/* First, because some devices have no group until a driver takes them. */
+	nr = pci_find(EDU_VENDOR, EDU_DEVICE, devices, EDU_MAX);
+	for (int i = 0; i < nr && i < EDU_MAX; i++)
+		pci_bind_vfio(devices[i]);
 	err = open_side(CONTAINER_PATH, false);
 	show_groups();
 	if (err) {
@@ -508,6 +457,8 @@ int main(void)
 		     strerror(-err));
 		return 1;
 	}
+	if (nr > 1)
+		show_virtual_machine(devices[1]);
 	if (!access(IOMMUFD_PATH, F_OK)) {
 		err = open_side(IOMMUFD_PATH, true);
 		if (err && err != -ENODEV)
