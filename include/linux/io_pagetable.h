@@ -220,6 +220,7 @@ struct iopt_access {
 
 int iopt_access_add(struct io_pagetable *iopt, struct iopt_access *access,
 		    const struct iopt_access_ops *ops, unsigned long align);
+void iopt_access_ask_to_unpin(struct iopt_access *access);
 void iopt_access_remove(struct iopt_access *access);
 int iopt_access_pin(struct io_pagetable *iopt, u64 iova, unsigned long npages,
 		    bool write, struct page **pages);

@@ -73,6 +73,38 @@ void iopt_access_remove(struct iopt_access *access)
 }
 EXPORT_SYMBOL_GPL(iopt_access_remove);
 
+/**
+ * iopt_access_ask_to_unpin - have an in-kernel user let go of everything
+ * @access: the user, which pins nothing more; its callback is called for every
+ *	    mapping that anybody holds pages of
+ *
+ * Context: may sleep.
+ */
+void iopt_access_ask_to_unpin(struct iopt_access *access)
+{
+	struct io_pagetable *iopt = access->iopt;
+	struct iopt_mapping *mapping;
+	u64 start = 0, last;
+
+	mutex_lock(&iopt->access_lock);
+	mutex_lock(&iopt->lock);
+	while ((mapping = iopt_first_mapping(iopt, start))) {
+		start = mapping->start;
+		last = mapping->last;
+		if (mapping->nr_pins) {
+			mutex_unlock(&iopt->lock);
+			access->ops->unmap(access, start, last);
+			mutex_lock(&iopt->lock);
+		}
+		if (last == U64_MAX)
+			break;
+		start = last + 1;
+	}
+	mutex_unlock(&iopt->lock);
+	mutex_unlock(&iopt->access_lock);
+}
+EXPORT_SYMBOL_GPL(iopt_access_ask_to_unpin);
+
 /* A page of a mapping that does not go while the page is held. */
 struct held_page {
 	struct iopt_mapping *mapping;

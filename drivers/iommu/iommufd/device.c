@@ -10,17 +10,21 @@
  * The engine chooses or makes the domain. Here it only gets an id, as a HWPT
  * (hardware page table), because the interface has a name for it: to attach
  * another device to exactly the same domain. A HWPT is there while a group is
- * attached to its domain.
+ * attached to its domain. Or else user space makes it, and then it is there until
+ * user space destroys it; but a domain to stand for it has only while a group is
+ * attached, since 6.1's drivers do not finish a domain before.
  *
  * Everything here is rare and slow, so that one lock of the file serialises it.
- * HWPTs and devices are looked up by id under that lock only, so that nobody
- * else holds a reference when they go.
+ * What belongs to drivers is looked up by id under that lock only, so that nobody
+ * else holds a reference when it goes.
  */
 #include <linux/device.h>
 #include <linux/iommu.h>
 #include <linux/module.h>
 #include <linux/moduleparam.h>
 #include <linux/slab.h>
+#include <linux/string.h>
+#include <linux/uaccess.h>
 #include <linux/vfio_type1.h>
 
 #include "iommufd_private.h"
@@ -133,9 +137,45 @@ void iommufd_hwpt_destroy(struct iommufd_object *obj)
 {
 	struct iommufd_hwpt *hwpt = container_of(obj, struct iommufd_hwpt, obj);
 
-	lockdep_assert_held(&hwpt->ioas->ictx->device_lock);
-	list_del(&hwpt->node);
+	if (!hwpt->by_user) {
+		lockdep_assert_held(&hwpt->ioas->ictx->device_lock);
+		list_del(&hwpt->node);
+	}
 	iommufd_put_ioas(hwpt->ioas);
+}
+
+static void init_hwpt(struct iommufd_hwpt *hwpt, struct iommufd_ioas *ioas)
+{
+	hwpt->ioas = ioas;
+	refcount_inc(&ioas->obj.users);
+}
+
+/* One more group is attached to @domain, which @hwpt stands for. */
+static void join_hwpt(struct iommufd_group *g, struct iommufd_hwpt *hwpt,
+		      struct iommu_domain *domain)
+{
+	lockdep_assert_held(&hwpt->ioas->ictx->device_lock);
+	hwpt->domain = domain;
+	hwpt->nr_groups++;
+	refcount_inc(&hwpt->obj.users);
+	g->hwpt = hwpt;
+}
+
+static void leave_hwpt(struct iommufd_ctx *ictx, struct iommufd_group *g)
+{
+	struct iommufd_hwpt *hwpt = g->hwpt;
+	bool last, by_user;
+
+	lockdep_assert_held(&ictx->device_lock);
+	g->hwpt = NULL;
+	last = !--hwpt->nr_groups;
+	if (last)
+		hwpt->domain = NULL;
+	by_user = hwpt->by_user;
+	/* Now user space may destroy its own. */
+	iommufd_object_put(&hwpt->obj);
+	if (last && !by_user)
+		WARN_ON(iommufd_object_remove(ictx, hwpt->obj.id));
 }
 
 static struct iommufd_hwpt *find_hwpt(struct iommufd_ioas *ioas,
@@ -191,28 +231,29 @@ static int attach_to_ioas(struct iommufd_ctx *ictx, struct iommufd_group *g,
 		iommufd_object_abort(ictx, &new->obj);
 	} else {
 		hwpt = new;
-		hwpt->ioas = ioas;
-		refcount_inc(&ioas->obj.users);
-		hwpt->domain = domain;
+		init_hwpt(hwpt, ioas);
 		list_add(&hwpt->node, &ioas->hwpts);
 		iommufd_object_publish(ictx, &hwpt->obj);
 	}
-	refcount_inc(&hwpt->obj.users);
-	g->hwpt = hwpt;
+	join_hwpt(g, hwpt, domain);
 	return 0;
 }
 
+/*
+ * A HWPT that no group is attached to stands for a domain yet to be chosen: as
+ * it is for one that is attached to the IOAS.
+ */
 static int attach_to_hwpt(struct iommufd_group *g, struct iommufd_hwpt *hwpt)
 {
+	struct io_pagetable *iopt = &hwpt->ioas->iopt;
 	int ret;
 
-	ret = refusal(iopt_attach_group_to(&hwpt->ioas->iopt, g->group,
-					   hwpt->domain));
-	if (ret)
-		return ret;
-	refcount_inc(&hwpt->obj.users);
-	g->hwpt = hwpt;
-	return 0;
+	ret = refusal(hwpt->domain ?
+		      iopt_attach_group_to(iopt, g->group, hwpt->domain) :
+		      iopt_attach_group(iopt, g->group));
+	if (!ret)
+		join_hwpt(g, hwpt, iopt_group_domain(iopt, g->group));
+	return ret;
 }
 
 static int attach_group(struct iommufd_ctx *ictx, struct iommufd_group *g,
@@ -240,15 +281,10 @@ static int attach_group(struct iommufd_ctx *ictx, struct iommufd_group *g,
 
 static void detach_group(struct iommufd_ctx *ictx, struct iommufd_group *g)
 {
-	struct iommufd_hwpt *hwpt = g->hwpt;
-
 	lockdep_assert_held(&ictx->device_lock);
 	/* As VFIO's: where dirty pages are logged, it must be remembered. */
-	vfio_type1_detach_group(&hwpt->ioas->type1, g->group);
-	g->hwpt = NULL;
-	iommufd_object_put(&hwpt->obj);
-	/* Refused as long as another group is attached. */
-	iommufd_object_remove(ictx, hwpt->obj.id);
+	vfio_type1_detach_group(&g->hwpt->ioas->type1, g->group);
+	leave_hwpt(ictx, g);
 }
 
 /*
@@ -398,7 +434,7 @@ EXPORT_SYMBOL_GPL(iommufd_device_attach);
 
 /**
  * iommufd_device_detach - undo iommufd_device_attach()
- * @idev: the device, attached
+ * @idev: the device; nothing happens if it is not attached
  *
  * With the last attached device of its group, DMA of all of them is blocked.
  * Cannot fail.
@@ -410,7 +446,7 @@ void iommufd_device_detach(struct iommufd_device *idev)
 	struct iommufd_ctx *ictx = idev->ictx;
 
 	mutex_lock(&ictx->device_lock);
-	if (!WARN_ON(!idev->attached)) {
+	if (idev->attached) {
 		idev->attached = false;
 		if (!--idev->group->nr_attached)
 			detach_group(ictx, idev->group);
@@ -418,3 +454,97 @@ void iommufd_device_detach(struct iommufd_device *idev)
 	mutex_unlock(&ictx->device_lock);
 }
 EXPORT_SYMBOL_GPL(iommufd_device_detach);
+
+/*
+ * For user space
+ */
+
+int iommufd_ioctl_hwpt_alloc(struct iommufd_ucmd *ucmd)
+{
+	struct iommufd_ctx *ictx = ucmd->ictx;
+	struct iommu_hwpt_alloc *cmd = ucmd->cmd;
+	struct iommufd_object *dev, *pt;
+	struct iommufd_hwpt *hwpt;
+	int ret;
+
+	/* 6.1's drivers can neither nest nor log dirty pages nor take faults. */
+	if (cmd->flags || cmd->__reserved || cmd->__reserved2 || cmd->fault_id ||
+	    cmd->data_type != IOMMU_HWPT_DATA_NONE)
+		return -EOPNOTSUPP;
+	if (cmd->data_len || cmd->data_uptr)
+		return -EINVAL;
+
+	/* What drivers own is looked up under this lock only. */
+	if (mutex_lock_killable(&ictx->device_lock))
+		return -EINTR;
+	dev = iommufd_object_get(ictx, cmd->dev_id, IOMMUFD_OBJ_DEVICE);
+	if (IS_ERR(dev)) {
+		ret = PTR_ERR(dev);
+		goto unlock;
+	}
+	pt = iommufd_object_get(ictx, cmd->pt_id, IOMMUFD_OBJ_ANY);
+	if (IS_ERR(pt)) {
+		ret = PTR_ERR(pt);
+		goto put_dev;
+	}
+	ret = -EINVAL;
+	if (pt->type != IOMMUFD_OBJ_IOAS)
+		goto put_pt;
+	hwpt = iommufd_object_alloc(ictx, sizeof(*hwpt), IOMMUFD_OBJ_HWPT);
+	if (IS_ERR(hwpt)) {
+		ret = PTR_ERR(hwpt);
+		goto put_pt;
+	}
+	hwpt->by_user = true;
+	cmd->out_hwpt_id = hwpt->obj.id;
+	init_hwpt(hwpt, container_of(pt, struct iommufd_ioas, obj));
+	ret = 0;
+put_pt:
+	iommufd_object_put(pt);
+put_dev:
+	iommufd_object_put(dev);
+unlock:
+	mutex_unlock(&ictx->device_lock);
+	if (ret)
+		return ret;
+
+	ret = iommufd_respond(ucmd, sizeof(*cmd));
+	if (ret) {
+		iommufd_put_ioas(hwpt->ioas);
+		iommufd_object_abort(ictx, &hwpt->obj);
+	} else {
+		iommufd_object_publish(ictx, &hwpt->obj);
+	}
+	return ret;
+}
+
+/*
+ * Drivers of 6.1 tell nothing of their hardware that a virtual machine could be
+ * shown, and have no capability that is asked about here.
+ */
+int iommufd_ioctl_hw_info(struct iommufd_ucmd *ucmd)
+{
+	struct iommufd_ctx *ictx = ucmd->ictx;
+	struct iommu_hw_info *cmd = ucmd->cmd;
+	struct iommufd_object *dev;
+
+	if (cmd->flags || memchr_inv(cmd->__reserved, 0, sizeof(cmd->__reserved)))
+		return -EOPNOTSUPP;
+	if (mutex_lock_killable(&ictx->device_lock))
+		return -EINTR;
+	dev = iommufd_object_get(ictx, cmd->dev_id, IOMMUFD_OBJ_DEVICE);
+	if (!IS_ERR(dev))
+		iommufd_object_put(dev);
+	mutex_unlock(&ictx->device_lock);
+	if (IS_ERR(dev))
+		return PTR_ERR(dev);
+
+	if (cmd->data_len &&
+	    clear_user(u64_to_user_ptr(cmd->data_uptr), cmd->data_len))
+		return -EFAULT;
+	cmd->data_len = 0;
+	cmd->out_data_type = IOMMU_HW_INFO_TYPE_NONE;
+	cmd->out_max_pasid_log2 = 0;
+	cmd->out_capabilities = 0;
+	return iommufd_respond(ucmd, sizeof(*cmd));
+}

@@ -204,14 +204,16 @@ static void access_needs_unmap(struct kunit *test)
 	};
 	struct device_test *t = test->priv;
 	struct iommufd_access *access;
+	u32 id;
 
-	access = iommufd_access_create(t->ictx, t->ioas_id, &bad, NULL);
+	access = iommufd_access_create(t->ictx, &bad, NULL, &id);
 	KUNIT_EXPECT_EQ(test, -EINVAL, PTR_ERR(access));
-	access = iommufd_access_create(t->ictx, INT_MAX, &good, NULL);
-	KUNIT_EXPECT_EQ(test, -ENOENT, PTR_ERR(access));
 
-	access = iommufd_access_create(t->ictx, t->ioas_id, &good, NULL);
+	access = iommufd_access_create(t->ictx, &good, NULL, &id);
 	KUNIT_ASSERT_FALSE(test, IS_ERR(access));
+	KUNIT_EXPECT_EQ(test, -ENOENT, iommufd_access_attach(access, INT_MAX));
+	KUNIT_EXPECT_EQ(test, -ENOENT, iommufd_access_attach(access, id));
+	KUNIT_ASSERT_EQ(test, 0, iommufd_access_attach(access, t->ioas_id));
 	KUNIT_EXPECT_EQ(test, file_count(t->files[0]), 2);
 	KUNIT_EXPECT_EQ(test, -EBUSY,
 			iommufd_object_remove(t->ictx, t->ioas_id));

@@ -43,6 +43,7 @@ enum iommufd_object_type {
 	IOMMUFD_OBJ_IOAS,
 	IOMMUFD_OBJ_HWPT,
 	IOMMUFD_OBJ_DEVICE,
+	IOMMUFD_OBJ_ACCESS,
 	IOMMUFD_OBJ_MOCK,
 	IOMMUFD_OBJ_TYPES,
 };
@@ -180,15 +181,20 @@ int iommufd_ioctl_option(struct iommufd_ucmd *ucmd);
  * struct iommufd_hwpt - a domain of an IOAS that user space has an id for
  * @obj: its id; each attached group has a reference
  * @ioas: the IOAS, with a reference on it
- * @domain: the domain, which belongs to the engine
- * @node: in @ioas->hwpts
+ * @by_user: IOMMU_HWPT_ALLOC made it, and IOMMU_DESTROY ends it; never changes
+ * @nr_groups: groups attached to it; @ioas->ictx->device_lock
+ * @domain: the domain, which belongs to the engine, or %NULL while no group is
+ *	    attached; @ioas->ictx->device_lock
+ * @node: in @ioas->hwpts, unless @by_user
  *
- * Comes with the first group that is attached to the domain and goes with the
- * last one.
+ * One that is not @by_user comes with the first group that is attached to the
+ * domain through the IOAS, and goes with the last one.
  */
 struct iommufd_hwpt {
 	struct iommufd_object obj;
 	struct iommufd_ioas *ioas;
+	bool by_user;
+	unsigned int nr_groups;
 	struct iommu_domain *domain;
 	struct list_head node;
 };
@@ -196,6 +202,11 @@ struct iommufd_hwpt {
 /* device.c */
 void iommufd_hwpt_destroy(struct iommufd_object *obj);
 void iommufd_device_destroy(struct iommufd_object *obj);
+int iommufd_ioctl_hwpt_alloc(struct iommufd_ucmd *ucmd);
+int iommufd_ioctl_hw_info(struct iommufd_ucmd *ucmd);
+
+/* access.c */
+void iommufd_access_end(struct iommufd_object *obj);
 
 /* vfio_compat.c */
 long iommufd_vfio_ioctl(struct iommufd_ctx *ictx, unsigned int cmd,

@@ -34,6 +34,7 @@ static void (*const destroy_object[IOMMUFD_OBJ_TYPES])(struct iommufd_object *) 
 	[IOMMUFD_OBJ_IOAS] = iommufd_ioas_destroy,
 	[IOMMUFD_OBJ_HWPT] = iommufd_hwpt_destroy,
 	[IOMMUFD_OBJ_DEVICE] = iommufd_device_destroy,
+	[IOMMUFD_OBJ_ACCESS] = iommufd_access_end,
 #ifdef CONFIG_IOMMUFD_TEST
 	[IOMMUFD_OBJ_MOCK] = iommufd_mock_destroy,
 #endif
@@ -118,13 +119,21 @@ struct iommufd_object *iommufd_object_get(struct iommufd_ctx *ictx, u32 id,
 }
 
 /*
- * Devices and HWPTs go when a driver unbinds and detaches, and at no other time:
- * not even in the moment when the driver has let go of one and is about to
- * remove it.
+ * Devices, and HWPTs that came with them, go when a driver unbinds and detaches,
+ * and at no other time: not even in the moment when the driver has let go of one
+ * and is about to remove it.
  */
 static bool belongs_to_driver(const struct iommufd_object *obj)
 {
-	return obj->type == IOMMUFD_OBJ_DEVICE || obj->type == IOMMUFD_OBJ_HWPT;
+	switch (obj->type) {
+	case IOMMUFD_OBJ_DEVICE:
+	case IOMMUFD_OBJ_ACCESS:
+		return true;
+	case IOMMUFD_OBJ_HWPT:
+		return !container_of(obj, struct iommufd_hwpt, obj)->by_user;
+	default:
+		return false;
+	}
 }
 
 static int remove_object(struct iommufd_ctx *ictx, u32 id, bool by_user)
@@ -208,6 +217,8 @@ union iommufd_buffer {
 	struct iommu_ioas_change_process change_process;
 	struct iommu_option option;
 	struct iommu_vfio_ioas vfio_ioas;
+	struct iommu_hwpt_alloc hwpt_alloc;
+	struct iommu_hw_info hw_info;
 #ifdef CONFIG_IOMMUFD_TEST
 	struct iommu_test_cmd test;
 #endif
@@ -229,6 +240,10 @@ static const struct iommufd_ioctl iommufd_ioctls[] = {
 	IOCTL(IOMMU_OPTION, struct iommu_option, val64, iommufd_ioctl_option),
 	IOCTL(IOMMU_VFIO_IOAS, struct iommu_vfio_ioas, __reserved,
 	      iommufd_ioctl_vfio_ioas),
+	IOCTL(IOMMU_HWPT_ALLOC, struct iommu_hwpt_alloc, __reserved,
+	      iommufd_ioctl_hwpt_alloc),
+	IOCTL(IOMMU_GET_HW_INFO, struct iommu_hw_info, __reserved,
+	      iommufd_ioctl_hw_info),
 	IOCTL(IOMMU_IOAS_MAP_FILE, struct iommu_ioas_map_file, iova,
 	      iommufd_ioctl_map_file),
 	IOCTL(IOMMU_IOAS_CHANGE_PROCESS, struct iommu_ioas_change_process,

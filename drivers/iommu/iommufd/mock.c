@@ -285,7 +285,7 @@ static struct iommu_domain *find_domain(struct iommufd_ctx *ictx, u32 id)
 	domain = container_of(obj, struct iommufd_hwpt, obj)->domain;
 	/* It cannot go: nothing is detached under the lock. */
 	iommufd_object_put(obj);
-	return mock_is_domain(domain) ? domain : ERR_PTR(-EINVAL);
+	return domain && mock_is_domain(domain) ? domain : ERR_PTR(-EINVAL);
 }
 
 static int check_io_range(struct iommu_domain *domain, u64 iova, u64 length)
@@ -503,6 +503,7 @@ static int create_access(struct iommufd_ucmd *ucmd)
 	struct mock_access *ma;
 	struct file *file;
 	int ret, fd;
+	u32 id;
 
 	if (flags & ~MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES)
 		return -EOPNOTSUPP;
@@ -513,10 +514,17 @@ static int create_access(struct iommufd_ucmd *ucmd)
 	INIT_LIST_HEAD(&ma->items);
 	ma->next_id = 1;
 	ma->pins = flags & MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES;
-	ma->access = iommufd_access_create(ucmd->ictx, cmd->id, ma->pins ?
-					   &pinning_ops : &copying_ops, ma);
+	ma->access = iommufd_access_create(ucmd->ictx, ma->pins ?
+					   &pinning_ops : &copying_ops, ma,
+					   &id);
 	if (IS_ERR(ma->access)) {
 		ret = PTR_ERR(ma->access);
+		kfree(ma);
+		return ret;
+	}
+	ret = iommufd_access_attach(ma->access, cmd->id);
+	if (ret) {
+		iommufd_access_destroy(ma->access);
 		kfree(ma);
 		return ret;
 	}

@@ -49,6 +49,8 @@ enum {
 	IOMMUFD_CMD_IOAS_UNMAP = 0x86,
 	IOMMUFD_CMD_OPTION = 0x87,
 	IOMMUFD_CMD_VFIO_IOAS = 0x88,
+	IOMMUFD_CMD_HWPT_ALLOC = 0x89,
+	IOMMUFD_CMD_GET_HW_INFO = 0x8a,
 	IOMMUFD_CMD_IOAS_MAP_FILE = 0x8f,
 	IOMMUFD_CMD_IOAS_CHANGE_PROCESS = 0x92,
 };
@@ -377,5 +379,95 @@ struct iommu_vfio_ioas {
 };
 
 #define IOMMU_VFIO_IOAS _IO(IOMMUFD_TYPE, IOMMUFD_CMD_VFIO_IOAS)
+
+/**
+ * enum iommu_hwpt_data_type - what a hardware page table is made from
+ * @IOMMU_HWPT_DATA_NONE: an IOAS
+ *
+ * Other kinds are stages that user space writes itself, for hardware that nests
+ * them. EOPNOTSUPP.
+ */
+enum iommu_hwpt_data_type {
+	IOMMU_HWPT_DATA_NONE = 0,
+};
+
+/**
+ * struct iommu_hwpt_alloc - ioctl(IOMMU_HWPT_ALLOC)
+ * @size: sizeof(struct iommu_hwpt_alloc)
+ * @flags: 0. Flags of later kernels ask for nesting, a log of dirty pages or a
+ *	   queue of page faults: EOPNOTSUPP
+ * @dev_id: a bound device that the page table is for
+ * @pt_id: an IOAS, whose mappings it shall hold
+ * @out_hwpt_id: id of the new page table
+ * @__reserved: 0
+ * @data_type: enum iommu_hwpt_data_type
+ * @data_len: 0
+ * @data_uptr: 0
+ * @fault_id: 0
+ * @__reserved2: 0
+ *
+ * Makes a hardware page table by hand. A device can be attached to it, and then
+ * every other one that is has the same page table, or is refused (EINVAL) if its
+ * IOMMU cannot use it. One that is attached to the IOAS instead gets a page table
+ * that is there for it or one of its own, and an id for that on return.
+ *
+ * Nothing is mapped in hardware before a device is attached. The page table stays
+ * until IOMMU_DESTROY (EBUSY while a device is attached), and the IOAS as long.
+ *
+ * EINVAL if @pt_id is not an IOAS, or there is data where there is none to be.
+ */
+struct iommu_hwpt_alloc {
+	__u32 size;
+	__u32 flags;
+	__u32 dev_id;
+	__u32 pt_id;
+	__u32 out_hwpt_id;
+	__u32 __reserved;
+	__u32 data_type;
+	__u32 data_len;
+	__aligned_u64 data_uptr;
+	__u32 fault_id;
+	__u32 __reserved2;
+};
+
+#define IOMMU_HWPT_ALLOC _IO(IOMMUFD_TYPE, IOMMUFD_CMD_HWPT_ALLOC)
+
+/**
+ * enum iommu_hw_info_type - what is told of an IOMMU
+ * @IOMMU_HW_INFO_TYPE_NONE: nothing
+ */
+enum iommu_hw_info_type {
+	IOMMU_HW_INFO_TYPE_NONE = 0,
+};
+
+/**
+ * struct iommu_hw_info - ioctl(IOMMU_GET_HW_INFO)
+ * @size: sizeof(struct iommu_hw_info)
+ * @flags: 0
+ * @dev_id: a bound device
+ * @data_len: in: bytes at @data_uptr; out: bytes that the kernel has to tell
+ * @data_uptr: address of a buffer for them, which is zeroed beyond
+ * @out_data_type: enum iommu_hw_info_type
+ * @out_max_pasid_log2: 0
+ * @__reserved: 0
+ * @out_capabilities: what the device's IOMMU can do, as bits of later kernels: 0
+ *
+ * Tells about the hardware of the IOMMU behind a device what one needs to show a
+ * virtual machine another such IOMMU. This kernel's drivers do not know: the
+ * answer is always that there is nothing.
+ */
+struct iommu_hw_info {
+	__u32 size;
+	__u32 flags;
+	__u32 dev_id;
+	__u32 data_len;
+	__aligned_u64 data_uptr;
+	__u32 out_data_type;
+	__u8 out_max_pasid_log2;
+	__u8 __reserved[3];
+	__aligned_u64 out_capabilities;
+};
+
+#define IOMMU_GET_HW_INFO _IO(IOMMUFD_TYPE, IOMMUFD_CMD_GET_HW_INFO)
 
 #endif /* _UAPI_IOMMUFD_H */

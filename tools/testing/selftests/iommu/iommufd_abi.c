@@ -27,6 +27,8 @@ union argument {
 	struct iommu_vfio_ioas vfio_ioas;
 	struct iommu_ioas_map_file map_file;
 	struct iommu_ioas_change_process change;
+	struct iommu_hwpt_alloc hwpt_alloc;
+	struct iommu_hw_info hw_info;
 };
 
 struct abi {
@@ -36,6 +38,7 @@ struct abi {
 	void *memory;		/* of LENGTH bytes */
 	struct iommu_iova_range ranges[4];
 	__u8 *page;		/* a page for arguments, nothing behind it */
+	struct mock mock;	/* a device, once asked for */
 };
 
 /* A value that is not known, in one field. */
@@ -51,6 +54,7 @@ struct unknown {
 struct request {
 	unsigned long number;
 	size_t size;
+	size_t first_size;	/* of its first version, if that was shorter */
 	/* Prepares whatever a request needs that succeeds, and says it. */
 	int (*ask)(struct abi *abi, union argument *arg);
 	bool replies;
@@ -282,6 +286,58 @@ FIXTURE_VARIANT_ADD(ioctl, ioas_change_process) {
 	},
 };
 
+static int need_device(struct abi *abi)
+{
+	return abi->mock.bound ? 0 : mock_attach(abi->fd, abi->ioas, &abi->mock);
+}
+
+static int ask_hwpt_alloc(struct abi *abi, union argument *arg)
+{
+	int err = need_device(abi);
+
+	arg->hwpt_alloc.dev_id = abi->mock.bound;
+	arg->hwpt_alloc.pt_id = abi->ioas;
+	return err;
+}
+
+FIXTURE_VARIANT_ADD(ioctl, hwpt_alloc) {
+	.request = {
+		.number = IOMMU_HWPT_ALLOC,
+		.size = sizeof(struct iommu_hwpt_alloc),
+		.first_size = offsetof(struct iommu_hwpt_alloc, data_type),
+		.ask = ask_hwpt_alloc,
+		.replies = true,
+		.unknown = {
+			{ offsetof(struct iommu_hwpt_alloc, flags), 4, ~0U, true },
+			{ offsetof(struct iommu_hwpt_alloc, __reserved), 4, ~0U, true },
+			{ offsetof(struct iommu_hwpt_alloc, data_type), 4, ~0U, true },
+			{ offsetof(struct iommu_hwpt_alloc, __reserved2), 4, ~0U, true },
+		},
+	},
+};
+
+static int ask_hw_info(struct abi *abi, union argument *arg)
+{
+	int err = need_device(abi);
+
+	arg->hw_info.dev_id = abi->mock.bound;
+	return err;
+}
+
+FIXTURE_VARIANT_ADD(ioctl, get_hw_info) {
+	.request = {
+		.number = IOMMU_GET_HW_INFO,
+		.size = sizeof(struct iommu_hw_info),
+		.first_size = offsetof(struct iommu_hw_info, out_capabilities),
+		.ask = ask_hw_info,
+		.replies = true,
+		.unknown = {
+			{ offsetof(struct iommu_hw_info, flags), 4, ~0U, true },
+			{ offsetof(struct iommu_hw_info, __reserved), 3, ~0U, true },
+		},
+	},
+};
+
 FIXTURE_SETUP(ioctl)
 {
 	struct abi *abi = &self->abi;
@@ -338,16 +394,17 @@ TEST_F(ioctl, exact_size)
 
 TEST_F(ioctl, too_small)
 {
+	size_t enough = variant->request.first_size ?: variant->request.size;
 	union argument *arg;
 	__u32 size;
 
-	for (size = 0; size < variant->request.size; size++) {
+	for (size = 0; size < enough; size++) {
 		arg = ask(&self->abi, &variant->request, PAGE_4K);
 		ASSERT_NE(NULL, arg);
 		arg->size = size;
 		EXPECT_EQ(-EINVAL, call(&self->abi, &variant->request, arg))
 			TH_LOG("size %u", size);
-		arg->size = variant->request.size;
+		arg->size = enough;
 		EXPECT_EQ(0, call(&self->abi, &variant->request, arg));
 	}
 }
@@ -537,7 +594,7 @@ FIXTURE_TEARDOWN(file)
 
 static bool is_ours(unsigned int nr)
 {
-	return (nr >= IOMMUFD_CMD_BASE && nr <= IOMMUFD_CMD_VFIO_IOAS) ||
+	return (nr >= IOMMUFD_CMD_BASE && nr <= IOMMUFD_CMD_GET_HW_INFO) ||
 	       nr == IOMMUFD_CMD_IOAS_MAP_FILE || nr == IOMMUFD_CMD_IOAS_CHANGE_PROCESS ||
 	       nr == 0xa0;
 }
@@ -556,7 +613,7 @@ TEST_F(file, unknown_numbers)
 		EXPECT_EQ(-ENOTTY, iommufd_call(self->fd, _IO(IOMMUFD_TYPE, nr), arg))
 			TH_LOG("ioctl %#x", nr);
 	}
-	EXPECT_EQ(12, nr_ours);
+	EXPECT_EQ(14, nr_ours);
 	/* Lower ones are a VFIO container's, which knows no more of them. */
 	for (nr = 0; nr < 100; nr++) {
 		EXPECT_EQ(-ENOTTY, iommufd_call(self->fd, _IO(IOMMUFD_TYPE, nr), arg))

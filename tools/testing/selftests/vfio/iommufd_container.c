@@ -10,6 +10,7 @@
 #include <poll.h>
 #include <sys/ioctl.h>
 
+#include "cdev.h"
 #include "type1.h"
 
 #define SIZE		(16 * PAGE_4K)
@@ -43,50 +44,6 @@ static int set_compat(int fd, __u32 id)
 static int clear_compat(int fd)
 {
 	return compat_ioas(fd, IOMMU_VFIO_IOAS_CLEAR, NULL);
-}
-
-static int ioas_alloc(int fd, __u32 *id)
-{
-	struct iommu_ioas_alloc cmd = { .size = sizeof(cmd) };
-	int err = call(fd, IOMMU_IOAS_ALLOC, &cmd);
-
-	*id = cmd.out_ioas_id;
-	return err;
-}
-
-static int destroy(int fd, __u32 id)
-{
-	struct iommu_destroy cmd = { .size = sizeof(cmd), .id = id };
-
-	return call(fd, IOMMU_DESTROY, &cmd);
-}
-
-static int ioas_map(int fd, __u32 id, const void *vaddr, __u64 iova, __u64 length)
-{
-	struct iommu_ioas_map cmd = {
-		.size = sizeof(cmd),
-		.flags = IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE |
-			 IOMMU_IOAS_MAP_WRITEABLE,
-		.ioas_id = id,
-		.user_va = (unsigned long)vaddr,
-		.iova = iova,
-		.length = length,
-	};
-
-	return call(fd, IOMMU_IOAS_MAP, &cmd);
-}
-
-static int ioas_unmap(int fd, __u32 id, __u64 iova, __u64 length)
-{
-	struct iommu_ioas_unmap cmd = {
-		.size = sizeof(cmd),
-		.ioas_id = id,
-		.iova = iova,
-		.length = length,
-	};
-	int err = call(fd, IOMMU_IOAS_UNMAP, &cmd);
-
-	return err ? err : cmd.length == length ? 0 : -ERANGE;
 }
 
 /* Reads the usable ranges into @ranges; how many there are, or -errno. */
@@ -185,8 +142,8 @@ TEST_F(iommufd, vfio_ioas)
 	bad.__reserved = 1;
 	EXPECT_EQ(-EOPNOTSUPP, call(self->fd, IOMMU_VFIO_IOAS, &bad));
 
-	ASSERT_EQ(0, ioas_alloc(self->fd, &first));
-	ASSERT_EQ(0, ioas_alloc(self->fd, &second));
+	ASSERT_EQ(0, cdev_ioas_alloc(self->fd, &first));
+	ASSERT_EQ(0, cdev_ioas_alloc(self->fd, &second));
 	EXPECT_EQ(-ENODEV, get_compat(self->fd, &id));
 	EXPECT_EQ(0, set_compat(self->fd, first));
 	EXPECT_EQ(0, get_compat(self->fd, &id));
@@ -201,8 +158,8 @@ TEST_F(iommufd, vfio_ioas)
 
 	EXPECT_EQ(0, clear_compat(self->fd));
 	EXPECT_EQ(-ENODEV, get_compat(self->fd, &id));
-	EXPECT_EQ(0, destroy(self->fd, first));
-	EXPECT_EQ(0, destroy(self->fd, second));
+	EXPECT_EQ(0, cdev_destroy(self->fd, first));
+	EXPECT_EQ(0, cdev_destroy(self->fd, second));
 }
 
 /* Being the container does not keep an IOAS from being destroyed. */
@@ -211,13 +168,13 @@ TEST_F(iommufd, destroy_compat)
 	union type1_info info;
 	__u32 id;
 
-	ASSERT_EQ(0, ioas_alloc(self->fd, &id));
+	ASSERT_EQ(0, cdev_ioas_alloc(self->fd, &id));
 	ASSERT_EQ(0, set_compat(self->fd, id));
 	EXPECT_EQ(0, ioctl(self->fd, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU));
 	ASSERT_EQ(0, type1_get_info(self->fd, &info));
 	EXPECT_EQ(0, dma_map(self->fd, self->buffer, IOVA_BASE, SIZE));
 
-	EXPECT_EQ(0, destroy(self->fd, id));
+	EXPECT_EQ(0, cdev_destroy(self->fd, id));
 	EXPECT_EQ(-ENODEV, get_compat(self->fd, &id));
 	EXPECT_EQ(-ENODEV, type1_get_info(self->fd, &info));
 	EXPECT_EQ(-1, ioctl(self->fd, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU));
@@ -235,7 +192,7 @@ TEST_F(iommufd, group_makes_ioas)
 
 	ASSERT_EQ(0, join(&self->edu[0], self->fd));
 	ASSERT_EQ(0, get_compat(self->fd, &id));
-	EXPECT_EQ(-EBUSY, destroy(self->fd, id));
+	EXPECT_EQ(-EBUSY, cdev_destroy(self->fd, id));
 
 	/* Both interfaces tell the same. */
 	ASSERT_EQ(0, type1_get_info(self->fd, &info));
@@ -250,13 +207,13 @@ TEST_F(iommufd, group_makes_ioas)
 	ASSERT_EQ(0, get_compat(self->fd, &again));
 	EXPECT_EQ(id, again);
 	ASSERT_EQ(0, leave(&self->edu[0]));
-	EXPECT_EQ(-EBUSY, destroy(self->fd, id));
+	EXPECT_EQ(-EBUSY, cdev_destroy(self->fd, id));
 
 	/* It stays when the last leaves. */
 	ASSERT_EQ(0, leave(&self->edu[1]));
 	EXPECT_EQ(0, get_compat(self->fd, &again));
 	EXPECT_EQ(id, again);
-	EXPECT_EQ(0, destroy(self->fd, id));
+	EXPECT_EQ(0, cdev_destroy(self->fd, id));
 	EXPECT_EQ(-ENODEV, get_compat(self->fd, &id));
 	EXPECT_EQ(0, join(&self->edu[0], self->fd));
 	EXPECT_EQ(0, get_compat(self->fd, &id));
@@ -267,8 +224,8 @@ TEST_F(iommufd, both_interfaces)
 {
 	__u32 id;
 
-	ASSERT_EQ(0, ioas_alloc(self->fd, &id));
-	ASSERT_EQ(0, ioas_map(self->fd, id, self->buffer, IOVA_BASE, 2 * PAGE_4K));
+	ASSERT_EQ(0, cdev_ioas_alloc(self->fd, &id));
+	ASSERT_EQ(0, cdev_ioas_map(self->fd, id, self->buffer, IOVA_BASE, 2 * PAGE_4K));
 	ASSERT_EQ(0, set_compat(self->fd, id));
 	ASSERT_EQ(0, join(&self->edu[0], self->fd));
 	ASSERT_EQ(0, edu_open(&self->edu[0]));
@@ -280,7 +237,7 @@ TEST_F(iommufd, both_interfaces)
 
 	ASSERT_EQ(0, dma_map(self->fd, self->buffer, IOVA_BASE + GIB, 2 * PAGE_4K));
 	EXPECT_TRUE(copies(&self->edu[0], self->buffer, IOVA_BASE + GIB, 3));
-	EXPECT_EQ(0, ioas_unmap(self->fd, id, IOVA_BASE + GIB, 2 * PAGE_4K));
+	EXPECT_EQ(0, cdev_ioas_unmap(self->fd, id, IOVA_BASE + GIB, 2 * PAGE_4K));
 	EXPECT_FALSE(copies(&self->edu[0], self->buffer, IOVA_BASE + GIB, 4));
 }
 
@@ -291,24 +248,24 @@ TEST_F(iommufd, group_refused)
 	__u32 id;
 
 	ASSERT_NE(0, reserved);
-	ASSERT_EQ(0, ioas_alloc(self->fd, &id));
+	ASSERT_EQ(0, cdev_ioas_alloc(self->fd, &id));
 	ASSERT_EQ(0, set_compat(self->fd, id));
-	ASSERT_EQ(0, ioas_map(self->fd, id, self->buffer, reserved, PAGE_4K));
+	ASSERT_EQ(0, cdev_ioas_map(self->fd, id, self->buffer, reserved, PAGE_4K));
 	EXPECT_EQ(-EINVAL, join(&self->edu[0], self->fd));
-	ASSERT_EQ(0, ioas_unmap(self->fd, id, reserved, PAGE_4K));
+	ASSERT_EQ(0, cdev_ioas_unmap(self->fd, id, reserved, PAGE_4K));
 
 	/* Nor is less than a page anything that can be given to a device. */
-	ASSERT_EQ(0, ioas_map(self->fd, id, self->buffer + 100, IOVA_BASE + 100, 1000));
+	ASSERT_EQ(0, cdev_ioas_map(self->fd, id, self->buffer + 100, IOVA_BASE + 100, 1000));
 	EXPECT_EQ(-EINVAL, join(&self->edu[0], self->fd));
-	ASSERT_EQ(0, ioas_unmap(self->fd, id, IOVA_BASE + 100, 1000));
+	ASSERT_EQ(0, cdev_ioas_unmap(self->fd, id, IOVA_BASE + 100, 1000));
 
 	/* Memory that is not there is found by the first device. */
-	ASSERT_EQ(0, ioas_map(self->fd, id, (void *)PAGE_4K, IOVA_BASE, PAGE_4K));
+	ASSERT_EQ(0, cdev_ioas_map(self->fd, id, (void *)PAGE_4K, IOVA_BASE, PAGE_4K));
 	EXPECT_EQ(-EFAULT, join(&self->edu[0], self->fd));
-	ASSERT_EQ(0, ioas_unmap(self->fd, id, IOVA_BASE, PAGE_4K));
+	ASSERT_EQ(0, cdev_ioas_unmap(self->fd, id, IOVA_BASE, PAGE_4K));
 
 	/* Nothing is left of all that. */
-	EXPECT_EQ(0, destroy(self->fd, id));
+	EXPECT_EQ(0, cdev_destroy(self->fd, id));
 	EXPECT_EQ(0, join(&self->edu[0], self->fd));
 }
 
@@ -331,10 +288,10 @@ TEST_F(iommufd, exchanged)
 
 	EXPECT_TRUE(copies(&self->edu[0], self->buffer, IOVA_BASE, 5));
 	EXPECT_TRUE(copies(&self->edu[1], self->buffer + 2 * PAGE_4K, IOVA_BASE, 6));
-	EXPECT_EQ(-EBUSY, destroy(self->fd, first));
-	EXPECT_EQ(-EBUSY, destroy(self->fd, second));
+	EXPECT_EQ(-EBUSY, cdev_destroy(self->fd, first));
+	EXPECT_EQ(-EBUSY, cdev_destroy(self->fd, second));
 	ASSERT_EQ(0, leave(&self->edu[0]));
-	EXPECT_EQ(0, destroy(self->fd, first));
+	EXPECT_EQ(0, cdev_destroy(self->fd, first));
 	EXPECT_TRUE(copies(&self->edu[1], self->buffer + 2 * PAGE_4K, IOVA_BASE, 7));
 }
 
@@ -379,7 +336,7 @@ TEST_F(iommufd, poll)
 	struct iommu_iova_range ranges[16];
 	__u32 id;
 
-	ASSERT_EQ(0, ioas_alloc(self->fd, &id));
+	ASSERT_EQ(0, cdev_ioas_alloc(self->fd, &id));
 	ASSERT_EQ(0, set_compat(self->fd, id));
 	ASSERT_EQ(1, ioas_ranges(self->fd, id, ranges, ARRAY_SIZE(ranges)));
 	EXPECT_EQ(0, poll(&fd, 1, 0));

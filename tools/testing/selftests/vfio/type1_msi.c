@@ -23,9 +23,6 @@
 
 #include "type1.h"
 
-#define EDU_RAISE	0x60
-#define EDU_ACK		0x64
-
 #define ARRIVES_MS	5000
 #define SILENT_MS	300
 /* Longer than DEFAULT_RATELIMIT_INTERVAL of the kernel. */
@@ -46,11 +43,6 @@ struct msi {
 	unsigned int cap;	/* its MSI capability */
 	__u64 address;		/* of the doorbell */
 };
-
-static void edu_write32(struct edu *edu, unsigned int offset, __u32 value)
-{
-	__atomic_store_n((__u32 *)(edu->bar0 + offset), value, __ATOMIC_SEQ_CST);
-}
 
 static int find_msi_cap(struct msi *msi)
 {

@@ -87,6 +87,7 @@ static inline int iommufd_option_set(int fd, __u32 option, __u32 object, __u64 v
 struct mock {
 	__u32 device;
 	__u32 hwpt;
+	__u32 bound;		/* id of the device as a driver bound it */
 };
 
 /* How a mock device differs from others: see struct iommu_test_cmd. */

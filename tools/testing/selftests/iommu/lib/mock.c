@@ -21,6 +21,7 @@ int mock_attach(int fd, __u32 pt, struct mock *mock)
 		*mock = (struct mock) {
 			.device = cmd.mock_domain.out_stdev_id,
 			.hwpt = cmd.mock_domain.out_hwpt_id,
+			.bound = cmd.mock_domain.out_idev_id,
 		};
 	return err;
 }
@@ -41,6 +42,7 @@ int mock_attach_special(int fd, __u32 pt, const struct mock_kind *kind, struct m
 		*mock = (struct mock) {
 			.device = cmd.mock_device.out_stdev_id,
 			.hwpt = cmd.mock_device.out_hwpt_id,
+			.bound = cmd.mock_device.out_idev_id,
 		};
 	return err;
 }

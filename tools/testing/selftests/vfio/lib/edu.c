@@ -71,13 +71,15 @@ static int region_info(struct edu *edu, __u32 index, __u64 *offset, __u64 *size)
 
 int edu_open(struct edu *edu)
 {
+	edu->fd = ioctl(edu->group_fd, VFIO_GROUP_GET_DEVICE_FD, edu->name);
+	return edu->fd < 0 ? -errno : edu_setup(edu);
+}
+
+int edu_setup(struct edu *edu)
+{
 	__u64 config_size;
 	void *bar0;
 	int err;
-
-	edu->fd = ioctl(edu->group_fd, VFIO_GROUP_GET_DEVICE_FD, edu->name);
-	if (edu->fd < 0)
-		return -errno;
 
 	err = region_info(edu, VFIO_PCI_CONFIG_REGION_INDEX, &edu->config_offset, &config_size);
 	if (err)
@@ -124,6 +126,11 @@ void edu_close(struct edu *edu)
 	edu->bar0 = NULL;
 	close(edu->fd);
 	edu->fd = -1;
+}
+
+void edu_write32(struct edu *edu, unsigned int offset, __u32 value)
+{
+	__atomic_store_n((__u32 *)(edu->bar0 + offset), value, __ATOMIC_SEQ_CST);
 }
 
 int edu_start(struct edu *edu, enum edu_direction direction, __u64 iova,

@@ -151,10 +151,17 @@ enum edu_direction {
 	EDU_WRITES_MEMORY,	/* device -> memory */
 };
 
+/* Registers that raise an interrupt, and end it. */
+#define EDU_RAISE	0x60
+#define EDU_ACK		0x64
+
 int edu_open(struct edu *edu);
+/* What edu_open() does with a descriptor that was opened in another way. */
+int edu_setup(struct edu *edu);
 void edu_close(struct edu *edu);
 int edu_bus_master(struct edu *edu, bool on);
 __u32 edu_read32(struct edu *edu, unsigned int offset);
+void edu_write32(struct edu *edu, unsigned int offset, __u32 value);
 
 /* The engine works by itself between start and wait: two can run at once. */
 int edu_start(struct edu *edu, enum edu_direction direction, __u64 iova,
