@@ -116,6 +116,7 @@ enum iommu_kind {
 enum source {
 	SOURCE_VFIO,		/* VFIO_IOMMU_GET_INFO */
 	SOURCE_SYSFS,		/* the group's geometry file */
+	SOURCE_TOLD,		/* the usable ranges that VFIO told: at least */
 	SOURCE_VTD_CAP,		/* MGAW and SAGAW of the unit: at most */
 	SOURCE_AMD_EFR,		/* HATS of the unit: at most */
 	SOURCE_NONE,
@@ -265,8 +266,8 @@ enum verdict vm_verdict(const struct group *group, const struct ranges *ram);
 /* The map: 2^lg2 bytes, in so many characters. */
 #define MAP_WIDTH	64
 
-/* The scale that shows all of the group's geometry and regions. */
-unsigned int map_lg2(const struct group *group);
+/* The scale that shows all of the geometry, or of regions and @ram if that is not known. */
+unsigned int map_lg2(const struct group *group, const struct ranges *ram);
 /*
  * That of the second map, which reaches as far as regions smaller than a
  * character and as @ram, if not NULL; 0 if it would be no smaller.

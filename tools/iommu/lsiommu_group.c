@@ -61,6 +61,7 @@ const char *source_word(enum source source)
 	static const char * const words[] = {
 		[SOURCE_VFIO] = "vfio",
 		[SOURCE_SYSFS] = "sysfs",
+		[SOURCE_TOLD] = "vfio usable ranges",
 		[SOURCE_VTD_CAP] = "vt-d cap",
 		[SOURCE_AMD_EFR] = "amd-vi features",
 		[SOURCE_NONE] = "unknown",

@@ -274,21 +274,22 @@ static unsigned int column_lg2(unsigned int lg2)
 	return lg2 - 6;
 }
 
-unsigned int map_lg2(const struct group *group)
+unsigned int map_lg2(const struct group *group, const struct ranges *ram)
 {
-	__u64 last = group->geometry.range.last;
+	__u64 last = 0;
 
-	if (group->geometry.source == SOURCE_NONE) {
-		last = 0;
-		for (size_t i = 0; i < group->nr_regions; i++)
-			last = max(last, group->regions[i].last);
-	}
+	if (group->geometry.source != SOURCE_NONE)
+		return lg2_above(group->geometry.range.last);
+	for (size_t i = 0; i < group->nr_regions; i++)
+		last = max(last, group->regions[i].last);
+	for (size_t i = 0; ram && i < ram->nr; i++)
+		last = max(last, ram->at[i].last);
 	return lg2_above(last);
 }
 
 unsigned int map_low_lg2(const struct group *group, const struct ranges *ram)
 {
-	unsigned int lg2 = map_lg2(group);
+	unsigned int lg2 = map_lg2(group, ram);
 	unsigned int low = 0;
 
 	for (size_t i = 0; i < group->nr_regions; i++) {

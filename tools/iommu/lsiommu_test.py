@@ -581,6 +581,8 @@ def ram_below_the_map(r):
     equal(rows[0], '#' * 16 + '!' + '#' * 16 + ' ' * 31)
     text = r.text(r.tree('intel'), '--vm', '64G', '1')
     equal(maps(text)[1], ('128 GiB', '.m' + '.' * 62))
+    unknown = r.text(r.tree('smmuv3-stock'), '--vm', '63G', '--machine', 'virt', '1', status=3)
+    equal([size for size, line in maps(unknown)], ['64 GiB'])
     equal(re.findall(r'^    RAM +\|(.{64})\|$', text, re.M)[1], '# ' + '#' * 31 + ' ' * 31)
 
 

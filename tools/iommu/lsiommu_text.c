@@ -219,6 +219,8 @@ static const char *geometry_source(enum source source)
 		return " says VFIO";
 	case SOURCE_SYSFS:
 		return " says sysfs";
+	case SOURCE_TOLD:
+		return " at least (usable ranges)";
 	case SOURCE_VTD_CAP:
 		return " at most (MGAW, SAGAW)";
 	case SOURCE_AMD_EFR:
@@ -234,7 +236,7 @@ static void print_geometry(const struct group *group)
 
 	field("geometry");
 	if (geometry->source == SOURCE_NONE) {
-		printf("not known: this kernel does not say%s\n", group->probed ? "" :
+		printf("not known: this kernel does not say%s\n",
 		       group->state == STATE_FREE ? ", but --probe can tell what is usable" :
 		       " before VFIO has the group");
 	} else {
@@ -418,7 +420,7 @@ void text_group(const struct group *group, const struct holders *holders,
 		machine = machine_word(vm_layout(&options->vm, group, &ram));
 		asked = &ram;
 	}
-	print_map(group, map_lg2(group), asked);
+	print_map(group, map_lg2(group, asked), asked);
 	low_lg2 = map_low_lg2(group, asked);
 	if (low_lg2)
 		print_map(group, low_lg2, asked);

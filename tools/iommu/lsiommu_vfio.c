@@ -39,24 +39,41 @@ static union {
 	__u8 bytes[INFO_MAX];
 } answer;
 
-static void take_geometry(struct group *group, const struct cap_geometry *cap)
+/* From the answer; false if it goes beyond its end. Nothing there is aligned, in 6.1. */
+static bool take(void *to, size_t size, __u32 offset)
 {
-	group->geometry = (struct geometry){
-		.source = SOURCE_VFIO,
-		.range = { cap->aperture_start, cap->aperture_last },
-		.enforced = cap->flags & CAP_GEOMETRY_ENFORCED,
-		.page_sizes = cap->pgsize_bitmap,
-	};
+	if (size > answer.info.argsz || offset > answer.info.argsz - size)
+		return false;
+	memcpy(to, &answer.bytes[offset], size);
+	return true;
 }
 
-static bool take_ranges(struct ranges *told,
-			const struct vfio_iommu_type1_info_cap_iova_range *cap, size_t room)
+static bool take_geometry(struct group *group, __u32 offset)
 {
-	if (room < sizeof(*cap) ||
-	    cap->nr_iovas > (room - sizeof(*cap)) / sizeof(*cap->iova_ranges))
+	struct cap_geometry cap;
+
+	if (!take(&cap, sizeof(cap), offset) || cap.aperture_start > cap.aperture_last)
 		return false;
-	for (__u32 i = 0; i < cap->nr_iovas; i++)
-		if (!ranges_add(told, cap->iova_ranges[i].start, cap->iova_ranges[i].end))
+	group->geometry = (struct geometry){
+		.source = SOURCE_VFIO,
+		.range = { cap.aperture_start, cap.aperture_last },
+		.enforced = cap.flags & CAP_GEOMETRY_ENFORCED,
+		.page_sizes = cap.pgsize_bitmap,
+	};
+	return true;
+}
+
+static bool take_ranges(struct ranges *told, __u32 offset)
+{
+	struct vfio_iommu_type1_info_cap_iova_range cap;
+	struct vfio_iova_range range;
+
+	if (!take(&cap, sizeof(cap), offset))
+		return false;
+	offset += sizeof(cap);
+	for (__u32 i = 0; i < cap.nr_iovas; i++, offset += sizeof(range))
+		if (!take(&range, sizeof(range), offset) ||
+		    !ranges_add(told, range.start, range.end))
 			return false;
 	return true;
 }
@@ -64,25 +81,22 @@ static bool take_ranges(struct ranges *told,
 /* Why the answer cannot be used, or NULL. */
 static const char *take_answer(struct group *group, struct ranges *told)
 {
-	__u32 offset, next, size = answer.info.argsz;
+	struct vfio_info_cap_header cap;
+	__u32 offset;
 
-	if (size > sizeof(answer))
+	if (answer.info.argsz > sizeof(answer))
 		return "there are more usable ranges than this program has room for";
 	if (!(answer.info.flags & VFIO_IOMMU_INFO_CAPS))
 		return "VFIO has no capabilities to tell";
-	for (offset = answer.info.cap_offset; offset; offset = next) {
-		const struct vfio_info_cap_header *cap = (const void *)&answer.bytes[offset];
+	for (offset = answer.info.cap_offset; offset; offset = cap.next) {
+		bool good = take(&cap, sizeof(cap), offset) && (!cap.next || cap.next > offset);
 
-		if (offset % 8 || offset < sizeof(answer.info) || offset > size - sizeof(*cap))
+		if (good && cap.id == CAP_GEOMETRY_ID)
+			good = take_geometry(group, offset);
+		else if (good && cap.id == VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE)
+			good = take_ranges(told, offset);
+		if (!good)
 			return "the answer is not understood";
-		next = cap->next;
-		if (next && next <= offset)
-			return "the answer is not understood";
-		if (cap->id == CAP_GEOMETRY_ID && size - offset >= sizeof(struct cap_geometry))
-			take_geometry(group, (const void *)cap);
-		else if (cap->id == VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE &&
-			 !take_ranges(told, (const void *)cap, size - offset))
-			return "the usable ranges are not understood";
 	}
 	return told->nr ? NULL : "VFIO does not tell usable ranges";
 }
@@ -116,6 +130,11 @@ static void take_told(struct group *group, const struct ranges *told)
 	ranges_free(&group->usable);
 	group->usable = *told;
 	group->probed = true;
+	if (group->geometry.source == SOURCE_NONE) {
+		group->geometry.source = SOURCE_TOLD;
+		group->geometry.range.start = told->at[0].start;
+		group->geometry.range.last = told->at[told->nr - 1].last;
+	}
 }
 
 void vfio_probe(struct group *group)
