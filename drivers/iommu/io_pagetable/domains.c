@@ -83,7 +83,7 @@ static int map_in_domain(struct iopt_domain *d, struct iopt_mapping *mapping,
 			 bool small_pages)
 {
 	u64 left = mapping->last - mapping->start + 1, room;
-	struct iommu_extent extents[EXTENTS_PER_CALL];
+	struct iommu_extent extents[EXTENTS_PER_CALL] __uninitialized;
 	int prot = mapping->prot | IOMMU_CACHE, ret;
 	unsigned long iova = mapping->start;
 	struct umem_iter iter;
@@ -162,7 +162,8 @@ static void unmap_in_domain(struct iopt_domain *d,
 		some = true;
 		WARN_ON_ONCE(iommu_unmap_fast(d->domain, mapping->start, size,
 					      &gather) < size);
-		cond_resched();
+		if (mapping->next)
+			cond_resched();
 	}
 	if (!some)
 		return;

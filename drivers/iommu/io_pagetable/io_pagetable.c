@@ -133,7 +133,8 @@ static void free_mapping(struct io_pagetable *iopt,
 	npages = umem_put(mapping->umem);
 	if (npages)
 		trace_iopt_unpin(iopt, mapping->start, mapping->last, npages);
-	kvfree(mapping->dirty);
+	if (unlikely(mapping->dirty))
+		kvfree(mapping->dirty);
 	kmem_cache_free(mapping_cache, mapping);
 }
 
@@ -446,7 +447,8 @@ static void free_mappings(struct io_pagetable *iopt,
 	while ((mapping = mappings)) {
 		mappings = mapping->next;
 		free_mapping(iopt, mapping);
-		cond_resched();
+		if (mappings)
+			cond_resched();
 	}
 }
 
@@ -747,6 +749,25 @@ EXPORT_SYMBOL_GPL(iopt_copy);
  * UNMAP
  */
 
+/* The first mapping of a range, or %NULL. */
+static struct iopt_mapping *first_in_range(struct io_pagetable *iopt, u64 start,
+					   u64 last)
+{
+	struct iopt_mapping *mapping = iopt_first_mapping(iopt, start);
+
+	return mapping && mapping->start <= last ? mapping : NULL;
+}
+
+/* The next one, which most ranges do not have. */
+static struct iopt_mapping *next_in_range(struct iopt_mapping *mapping,
+					  u64 last)
+{
+	if (mapping->last >= last)
+		return NULL;
+	mapping = iopt_next_mapping(mapping);
+	return mapping && mapping->start <= last ? mapping : NULL;
+}
+
 /*
  * Claims all live mappings of a range, or returns an error having claimed
  * none. The claimed ones are chained, lowest first.
@@ -758,9 +779,8 @@ static int claim_range(struct io_pagetable *iopt, u64 start, u64 last,
 
 	lockdep_assert_held(&iopt->lock);
 again:
-	first = iopt_first_mapping(iopt, start);
-	for (mapping = first; mapping && mapping->start <= last;
-	     mapping = iopt_next_mapping(mapping)) {
+	first = first_in_range(iopt, start, last);
+	for (mapping = first; mapping; mapping = next_in_range(mapping, last)) {
 		if (mapping->state == MAPPING_NEW) {
 			if (flags & IOPT_UNMAP_BUSY)
 				return -EBUSY;
@@ -779,8 +799,7 @@ again:
 		}
 	}
 
-	for (mapping = first; mapping && mapping->start <= last;
-	     mapping = iopt_next_mapping(mapping)) {
+	for (mapping = first; mapping; mapping = next_in_range(mapping, last)) {
 		if (mapping->state == MAPPING_NEW)
 			continue;
 		mapping->state = MAPPING_DYING;

@@ -759,6 +759,7 @@ static void drop_extents(struct umem *umem)
 	bool dirty = umem_is_writable(umem);
 	struct umem_extent *extent = &umem->first;
 	struct umem_chunk *chunk = umem->chunks;
+	unsigned long npages = 0;
 	u32 left = 1;
 
 	if (!umem->first.npages)
@@ -766,7 +767,11 @@ static void drop_extents(struct umem *umem)
 	for (;;) {
 		for (; left; left--, extent++) {
 			unpin_extent(extent, dirty);
-			cond_resched();
+			npages += extent->npages;
+			if (npages >= UMEM_PAGE_BATCH) {
+				cond_resched();
+				npages = 0;
+			}
 		}
 		if (!chunk)
 			break;
@@ -785,7 +790,7 @@ static void drop_extents(struct umem *umem)
 static int pin_and_record(struct umem *umem, struct mm_struct *mm,
 			  struct file *file, unsigned long *nr_pinned)
 {
-	struct page *few[UMEM_STACK_BATCH], **pages = few;
+	struct page *few[UMEM_STACK_BATCH] __uninitialized, **pages = few;
 	unsigned long batch = ARRAY_SIZE(few);
 	struct umem_recorder rec = { .umem = umem };
 	int ret;
