@@ -4,6 +4,8 @@
 
 O ?= build
 KSRC_TARBALL ?= /usr/src/linux-source-6.1.tar.xz
+# What "make bench" compares with, beside the base itself.
+PEER_TARBALL ?= /usr/src/linux-source-6.12.tar.xz
 override O := $(abspath $(O))
 
 # The lane and the kernel of "make test".
@@ -17,20 +19,26 @@ arch := $(shell sed -n '/^\[$(L)\]/,/^\[/s/^arch = "\(.*\)"/\1/p' $(S)/lanes.tom
 image-plain-x86 := $(O)/kernel.cpio
 image-debug-x86 := $(O)/kernel-debug.cpio
 image-stock-x86 := $(O)/stock/kernel.cpio
+image-peer-x86 := $(O)/peer/kernel.cpio
 image-plain-arm64 := $(O)/kernel-arm64.cpio
 image-debug-arm64 := $(O)/kernel-debug-arm64.cpio
 image-stock-arm64 := $(O)/stock/kernel-arm64.cpio
-images-x86 := $(image-plain-x86) $(image-debug-x86) $(image-stock-x86)
-images-arm64 := $(image-plain-arm64) $(image-debug-arm64) $(image-stock-arm64)
+image-peer-arm64 := $(O)/peer/kernel-arm64.cpio
+images-x86 := $(image-peer-x86) $(image-plain-x86) $(image-debug-x86) $(image-stock-x86)
+images-arm64 := $(image-peer-arm64) $(image-plain-arm64) $(image-debug-arm64) $(image-stock-arm64)
 # What "make check" boots; the lanes' "kernels" in lanes.toml say on what.
 checked := $(image-plain-x86) $(image-debug-x86) $(image-plain-arm64)
+# "make bench" wants three kernels of each architecture that its lanes have.
+bench-lanes := $(if $(filter all,$(L)),$(shell sed -n 's/^\[\(.*\)\]$$/\1/p' $(S)/lanes.toml),$(L))
+bench-arches := $(sort $(if $(filter all,$(L)),x86 arm64,$(arch)))
+bench-images := $(foreach a,$(bench-arches),$(image-plain-$a) $(image-stock-$a) $(image-peer-$a))
 lane-image = $(or $(image-$(K)-$(arch)),$(error no lane "$(L)" or no kernel "$(K)"))
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDEXPANSION:
 .PHONY: help run check check-lint check-abi check-consumers check-lsiommu series check-series test shell tree kernel kernel-debug stock-kernel
-.PHONY: images kernel-arm64 stock-kernel-arm64 bench deps clean FORCE
+.PHONY: images kernel-arm64 stock-kernel-arm64 bench profile deps clean FORCE
 
 help:
 	@cat $(S)/help.txt
@@ -47,8 +55,13 @@ test: $$(lane-image)
 shell: $$(lane-image)
 	@$(S)/boot --out $(O) --kernel $(K) --lane $(L) --job shell
 
-bench: $(image-stock-x86) $(image-plain-x86)
-	@$(S)/bench $(O)
+bench: $(bench-images)
+	@$(S)/bench $(O) $(bench-lanes)
+
+# I: the interface; F: functions whose instructions are to be listed.
+I ?= iommufd
+profile: $$(lane-image)
+	@$(S)/profile $(O) $(L) $(K) $(I) $(or $(ROW),$(error say which row: ROW=memory,size)) $(F)
 
 check-abi: $(O)/headers.stamp
 	@$(S)/abi $(O)
@@ -84,7 +97,12 @@ $(KSRC_TARBALL): | deps
 # The base, unpacked once for each tarball.
 $(O)/base.stamp: $(KSRC_TARBALL)
 	@mkdir -p $(O)
-	@$(S)/step "unpacking the base kernel" $(O)/log/unpack.log $(S)/unpack $(KSRC_TARBALL) $(O)
+	@$(S)/step "unpacking the base kernel" $(O)/log/unpack.log $(S)/unpack $(KSRC_TARBALL) $(O) 6.1
+	@touch $@
+$(PEER_TARBALL): | deps
+$(O)/peer/base.stamp: $(PEER_TARBALL)
+	@mkdir -p $(O)/peer
+	@$(S)/step "unpacking the peer kernel" $(O)/log/unpack-peer.log $(S)/unpack $(PEER_TARBALL) $(O)/peer 6.12
 	@touch $@
 
 # Always assembled, cheaply; the stamp changes only when the tree did.
@@ -118,6 +136,13 @@ $(O)/stock/kernel/.built: $(O)/stock/tree.stamp $(x86) $(built)
 	$(call build-kernel,stock,x86,$(O)/stock/tree)
 $(O)/stock/kernel-arm64/.built: $(O)/stock/tree.stamp $(arm64) $(built)
 	$(call build-kernel,stock arm64,arm64,$(O)/stock/tree)
+# Configured by the same fragments, but for what became a choice, or none, since.
+peer := $(S)/config/peer.config
+$(O)/peer/%: export MAY_DIFFER := CONFIG_RANDOM_TRUST_CPU CONFIG_VFIO_MDEV
+$(O)/peer/kernel/.built: $(O)/peer/base.stamp $(x86) $(peer) $(built)
+	$(call build-kernel,peer,x86,$(O)/peer/base)
+$(O)/peer/kernel-arm64/.built: $(O)/peer/base.stamp $(arm64) $(peer) $(built)
+	$(call build-kernel,peer arm64,arm64,$(O)/peer/base)
 
 # $(call export-headers,architecture), $(call build-programs,architecture,headers)
 define export-headers

@@ -66,7 +66,8 @@ def qemu(lane):
 
 def kernel(out, lane, flavour):
     """A kernel's image and initramfs, for the architecture of the lane."""
-    folder = {'plain': 'kernel', 'debug': 'kernel-debug', 'stock': 'stock/kernel'}[flavour]
+    folder = {'plain': 'kernel', 'debug': 'kernel-debug', 'stock': 'stock/kernel',
+              'peer': 'peer/kernel'}[flavour]
     base = os.path.join(out, folder + arch(lane).suffix)
     return os.path.join(base, arch(lane).image), f'{base}.cpio'
 

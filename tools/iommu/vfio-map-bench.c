@@ -1,20 +1,34 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What MAP_DMA and UNMAP_DMA cost, in instructions.
+ * What MAP and UNMAP cost, in instructions: through a VFIO container, through an
+ * iommufd that took its place, or through iommufd's own ioctls.
  *
  * Meant for a QEMU guest started with -icount shift=0: there the processor's
  * counter advances by one for each instruction, and the same image gives the
  * same numbers every time. On real hardware it counts cycles, and not much can
  * be learnt from it.
  *
- * Each row is the cheapest of several repetitions, because a timer tick costs
- * instructions too. Rows of 4 KiB pages depend on how much of the memory
- * happens to be contiguous; the scattered ones make sure that none of it is.
+ * A row says: what the memory is, how much of it, among how many other mappings
+ * of 4 KiB, what MAP and UNMAP cost, and in how many physically contiguous runs
+ * the memory is. Rows of many pages are the cheapest of a few repetitions,
+ * because a timer tick costs instructions too; rows of one 4 KiB page among others
+ * are the median of many random places, because places differ.
+ *
+ * Environment (scripts/bench sets it through the kernel's command line):
+ *
+ *   BENCH=type1|compat|iommufd    the interface
+ *   ROWS=all|few|once             once: one repetition of each row
+ *   ROW=memory,size,live          only this row, again and again, for a profiler
+ *
+ * A system call that does nothing marks the beginning and the end of each
+ * operation for those who watch from outside: see mark().
  */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <linux/memfd.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -22,12 +36,11 @@
 #include "vfio_util.h"
 
 #define BASE_IOVA	(4 * GIB)
+#define COPY_IOVA	(8 * GIB)
 #define LIVE_IOVA	(64 * GIB)
 #define LARGE		(512 * MIB)
+#define ROUNDS		512
 #define ARRAY_SIZE(array)	(sizeof(array) / sizeof((array)[0]))
-
-static int container;
-static int failures;
 
 static inline __u64 instructions(void)
 {
@@ -39,7 +52,7 @@ static inline __u64 instructions(void)
 #elif defined(__aarch64__)
 	__u64 count;
 
-	/* 1 GHz, and so instructions, with -cpu max only. */
+	/* Instructions if the machine was told that its timer runs at 1 GHz. */
 	asm volatile("isb; mrs %0, cntvct_el0; isb" : "=r" (count) : : "memory");
 	return count;
 #else
@@ -47,158 +60,694 @@ static inline __u64 instructions(void)
 #endif
 }
 
-struct cost {
-	__u64 map;
-	__u64 unmap;
-};
+/* ---- the space that is measured ---- */
 
-static int measure(const void *vaddr, __u64 iova, __u64 size, unsigned int times,
-		   struct cost *best)
+enum interface { TYPE1, COMPAT, IOMMUFD };
+
+static const char * const interfaces[] = { "type1", "compat", "iommufd" };
+
+static enum interface interface;
+static struct vfio_env env;
+static __u32 ioas;
+static int failures;
+
+static int call(unsigned long request, void *arg)
 {
-	*best = (struct cost) { ~0ULL, ~0ULL };
-	while (times--) {
-		__u64 t0, t1, t2;
-		int ret;
-
-		t0 = instructions();
-		ret = dma_map(container, vaddr, iova, size);
-		t1 = instructions();
-		if (!ret)
-			ret = dma_unmap(container, iova, size);
-		t2 = instructions();
-		if (ret)
-			return ret;
-		if (t1 - t0 < best->map)
-			best->map = t1 - t0;
-		if (t2 - t1 < best->unmap)
-			best->unmap = t2 - t1;
-	}
-	return 0;
+	return ioctl(env.container, request, arg) ? -errno : 0;
 }
 
-static void row(const char *memory, const char *size_name, const void *vaddr,
-		__u64 size, unsigned int times)
+static int ioas_map(__u32 id, const void *va, __u64 iova, __u64 length)
 {
-	__u64 pages = size / PAGE_4K;
-	struct cost cost;
-	int ret;
+	struct iommu_ioas_map cmd = {
+		.size = sizeof(cmd),
+		.flags = IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE |
+			 IOMMU_IOAS_MAP_WRITEABLE,
+		.ioas_id = id,
+		.user_va = (unsigned long)va,
+		.iova = iova,
+		.length = length,
+	};
 
-	ret = measure(vaddr, BASE_IOVA, size, times, &cost);
-	if (ret) {
-		printf("%-24s %-8s %s\n", memory, size_name, strerror(-ret));
-		failures++;
-		return;
+	return call(IOMMU_IOAS_MAP, &cmd);
+}
+
+static int ioas_unmap(__u32 id, __u64 iova, __u64 length)
+{
+	struct iommu_ioas_unmap cmd = {
+		.size = sizeof(cmd),
+		.ioas_id = id,
+		.iova = iova,
+		.length = length,
+	};
+
+	return call(IOMMU_IOAS_UNMAP, &cmd);
+}
+
+static int ioas_copy(__u32 to, __u32 from, __u64 iova, __u64 length)
+{
+	struct iommu_ioas_copy cmd = {
+		.size = sizeof(cmd),
+		.flags = IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE |
+			 IOMMU_IOAS_MAP_WRITEABLE,
+		.dst_ioas_id = to,
+		.src_ioas_id = from,
+		.length = length,
+		.dst_iova = COPY_IOVA,
+		.src_iova = iova,
+	};
+
+	return call(IOMMU_IOAS_COPY, &cmd);
+}
+
+static int map(const void *va, __u64 iova, __u64 length)
+{
+	return interface == IOMMUFD ? ioas_map(ioas, va, iova, length) :
+				      dma_map(env.container, va, iova, length);
+}
+
+static int unmap(__u64 iova, __u64 length)
+{
+	return interface == IOMMUFD ? ioas_unmap(ioas, iova, length) :
+				      dma_unmap(env.container, iova, length);
+}
+
+static int unmap_all(void)
+{
+	int err;
+
+	if (interface != IOMMUFD)
+		return dma_unmap_flags(env.container, VFIO_DMA_UNMAP_FLAG_ALL, 0, 0, NULL);
+	err = ioas_unmap(ioas, 0, ~0ULL);
+	return err == -ENOENT ? 0 : err;
+}
+
+/* The container as an IOAS; with @id, it becomes that one. */
+static int compat_ioas(__u32 *id, bool set)
+{
+	struct iommu_vfio_ioas cmd = {
+		.size = sizeof(cmd),
+		.op = set ? IOMMU_VFIO_IOAS_SET : IOMMU_VFIO_IOAS_GET,
+		.ioas_id = set ? *id : 0,
+	};
+	int err = call(IOMMU_VFIO_IOAS, &cmd);
+
+	if (!err)
+		*id = cmd.ioas_id;
+	return err;
+}
+
+/*
+ * The device is opened before the IOMMU is chosen: a container must have its
+ * group, an iommufd of Linux 6.12 its device, before anything reaches hardware.
+ */
+static int open_space(void)
+{
+	int err;
+
+	container_is_iommufd = interface != TYPE1;
+	if (interface == TYPE1) {
+		/* The limit of mappings is a container's own, fixed when it is made. */
+		err = write_file(TYPE1_MODULE "/parameters/dma_entry_limit", "1000000");
+		if (!err)
+			err = vfio_env_open(&env, VFIO_TYPE1v2_IOMMU, 1);
+		return err ? err : edu_open(&env.edu[0]);
 	}
-	printf("%-24s %-8s %11llu %11llu %9.1f %9.1f\n", memory, size_name,
-	       cost.map, cost.unmap, (double)cost.map / pages, (double)cost.unmap / pages);
+	err = vfio_env_prepare(&env, 1);
+	if (!err)
+		err = edu_open(&env.edu[0]);
+	if (!err && ioctl(env.container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU))
+		err = -errno;
+	return err ? err : compat_ioas(&ioas, false);
+}
+
+/* ---- memory ---- */
+
+struct memory {
+	const char *name;
+	const char *title;
+	int (*alloc)(size_t size, void **va);
+};
+
+static int alloc_4k(size_t size, void **va)
+{
+	return mem_alloc(MEM_4K, size, va);
+}
+
+static int alloc_thp(size_t size, void **va)
+{
+	return mem_alloc(MEM_THP, size, va);
+}
+
+static int alloc_hugetlb(size_t size, void **va)
+{
+	return mem_alloc(MEM_HUGETLB, size, va);
+}
+
+static int alloc_memfd(size_t size, void **va)
+{
+	int fd = memfd_create("bench", MFD_CLOEXEC | MFD_HUGETLB | MFD_HUGE_2MB), err = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (ftruncate(fd, size))
+		err = -errno;
+	if (!err) {
+		*va = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
+		if (*va == MAP_FAILED)
+			err = -errno;
+	}
+	close(fd);
+	if (!err)
+		memset(*va, 0x5a, size);
+	return err;
 }
 
 /* Pages of two regions in turn, so that no two neighbours are contiguous. */
-static void *scattered(size_t size)
+static int alloc_scattered(size_t size, void **va)
 {
 	char *one = mem_reserve(size), *other = mem_reserve(size);
 	size_t at;
 
 	if (!one || mprotect(one, size, PROT_READ | PROT_WRITE) ||
 	    !other || mprotect(other, size, PROT_READ | PROT_WRITE))
-		return NULL;
+		return -ENOMEM;
 	madvise(one, size, MADV_NOHUGEPAGE);
 	madvise(other, size, MADV_NOHUGEPAGE);
 	for (at = 0; at < size; at += PAGE_4K) {
 		one[at] = 1;
 		other[at] = 1;
 	}
-	return one;
+	/* The other region stays: freed pages would be the next to be allocated. */
+	*va = one;
+	return 0;
 }
 
-static void rows_of(const char *name, void *vaddr)
+static const struct memory memories[] = {
+	{ "4k", "4 KiB pages", alloc_4k },
+	{ "thp", "transparent huge pages", alloc_thp },
+	{ "hugetlb", "hugetlb 2 MiB", alloc_hugetlb },
+	{ "memfd", "memfd of hugetlb 2 MiB", alloc_memfd },
+	{ "scattered", "scattered 4 KiB pages", alloc_scattered },
+};
+
+#define NR_MEMORIES	ARRAY_SIZE(memories)
+
+static void *alloc(const struct memory *memory, size_t size)
 {
-	if (!vaddr) {
-		printf("%-24s no memory\n", name);
-		failures++;
-		return;
+	void *va = NULL;
+	int err = memory->alloc(size, &va);
+
+	if (!err)
+		return va;
+	printf("%s: no memory: %s\n", memory->title, strerror(-err));
+	failures++;
+	return NULL;
+}
+
+/* In how many physically contiguous runs the memory is. */
+static __u64 runs(const char *va, size_t size)
+{
+	__u64 nr = 0, expected = 0, here;
+	size_t at;
+
+	for (at = 0; at < size; at += PAGE_4K) {
+		here = mem_physical(va + at);
+		nr += here != expected;
+		expected = here + PAGE_4K;
 	}
-	row(name, "4 KiB", vaddr, PAGE_4K, 32);
-	row(name, "64 KiB", vaddr, 64 * KIB, 32);
-	row(name, "2 MiB", vaddr, PAGE_2M, 8);
-	row(name, "512 MiB", vaddr, LARGE, 2);
+	return nr;
 }
 
-/* The @i-th number of a sequence that visits 0 .. count - 1 in disorder. */
-static __u64 shuffled(__u64 i, __u64 count)
+/* ---- one operation ---- */
+
+struct cost {
+	__u64 map;
+	__u64 unmap;
+};
+
+/* Cheap, alike in all kernels, and nothing else calls them here. */
+enum mark { MARK_MAP = SYS_getppid, MARK_UNMAP = SYS_getpgid, MARK_END = SYS_getsid };
+
+static void mark(enum mark what)
 {
-	return i * 7919 % count;
+	syscall(what, 0);
 }
 
-/* Mappings of 4 KiB, each with a gap after it. */
-static int map_many(char *vaddr, __u64 count)
+static int once(const void *va, __u64 iova, __u64 size, struct cost *cost)
 {
-	__u64 i;
-	int ret = 0;
+	__u64 t0, t1, t2, t3;
+	int ret;
 
-	for (i = 0; i < count && !ret; i++)
-		ret = dma_map(container, vaddr + i % 1024 * PAGE_4K,
-			      LIVE_IOVA + shuffled(i, count) * 2 * PAGE_4K, PAGE_4K);
+	mark(MARK_MAP);
+	t0 = instructions();
+	ret = map(va, iova, size);
+	t1 = instructions();
+	if (ret)
+		return ret;
+	mark(MARK_UNMAP);
+	t2 = instructions();
+	ret = unmap(iova, size);
+	t3 = instructions();
+	mark(MARK_END);
+	*cost = (struct cost) { t1 - t0, t3 - t2 };
 	return ret;
 }
 
-static void row_live(char *vaddr, __u64 count)
+static void show(const char *name, const char *size, __u64 live, int err,
+		 const struct cost *cost, __u64 nr_runs)
 {
-	struct cost cost, best = { ~0ULL, ~0ULL };
-	char name[32];
-	__u64 i, unmapped;
-	int ret;
-
-	snprintf(name, sizeof(name), "among %llu mappings", count);
-	ret = map_many(vaddr, count);
-	for (i = 0; i < 64 && !ret; i++) {
-		ret = measure(vaddr, LIVE_IOVA + (shuffled(i * 31, count) * 2 + 1) * PAGE_4K,
-			      PAGE_4K, 4, &cost);
-		if (cost.map < best.map)
-			best.map = cost.map;
-		if (cost.unmap < best.unmap)
-			best.unmap = cost.unmap;
-	}
-	if (ret) {
-		printf("%-24s %-8s %s\n", name, "4 KiB", strerror(-ret));
-		failures++;
-	} else {
-		printf("%-24s %-8s %11llu %11llu\n", name, "4 KiB", best.map, best.unmap);
-	}
-	dma_unmap_flags(container, VFIO_DMA_UNMAP_FLAG_ALL, 0, 0, &unmapped);
-}
-
-/* Bytes of slab memory in the whole system. */
-static __u64 slab_bytes(void)
-{
-	FILE *file = fopen("/proc/meminfo", "r");
-	char line[128];
-	__u64 kib = 0;
-
-	while (file && fgets(line, sizeof(line), file)) {
-		if (sscanf(line, "Slab: %llu", &kib) == 1)
-			break;
-	}
-	if (file)
-		fclose(file);
-	return kib * KIB;
-}
-
-/* Page tables are no slab memory, and their pages no part of a mapping. */
-static void slab_per_mapping(char *vaddr, __u64 count)
-{
-	__u64 before = slab_bytes(), after, unmapped;
-	int ret;
-
-	ret = map_many(vaddr, count);
-	after = slab_bytes();
-	dma_unmap_flags(container, VFIO_DMA_UNMAP_FLAG_ALL, 0, 0, &unmapped);
-	if (ret || after <= before) {
-		printf("slab bytes per mapping: not to be had: %s\n", strerror(-ret));
+	if (err) {
+		printf("%-10s %-6s %7llu failed: %s\n", name, size, live, strerror(-err));
 		failures++;
 		return;
 	}
-	printf("slab bytes per mapping: %llu (%llu mappings)\n", (after - before) / count, count);
+	printf("%-10s %-6s %7llu %12llu %12llu %8llu\n", name, size, live, cost->map,
+	       cost->unmap, nr_runs);
+}
+
+static int cheapest(const void *va, __u64 size, unsigned int times, struct cost *best)
+{
+	struct cost cost;
+	int err = 0;
+
+	*best = (struct cost) { ~0ULL, ~0ULL };
+	while (!err && times--) {
+		err = once(va, BASE_IOVA, size, &cost);
+		if (!err && cost.map < best->map)
+			best->map = cost.map;
+		if (!err && cost.unmap < best->unmap)
+			best->unmap = cost.unmap;
+	}
+	return err;
+}
+
+/* ---- many mappings ---- */
+
+/* Numbers that are the same in each run, and in no order. */
+static __u32 random_below(__u32 limit)
+{
+	static __u64 state = 88172645463325252ULL;
+
+	state ^= state << 13;
+	state ^= state >> 7;
+	state ^= state << 17;
+	return (state >> 32) * limit >> 32;
+}
+
+static __u32 *shuffled(__u32 count)
+{
+	__u32 *order = malloc(count * sizeof(*order)), i;
+
+	for (i = 0; order && i < count; i++) {
+		__u32 other = random_below(i + 1);
+
+		order[i] = order[other];
+		order[other] = i;
+	}
+	return order;
+}
+
+/* Mappings of 4 KiB, each with a gap of that size after it. */
+static int map_many(const char *va, __u32 count)
+{
+	__u32 *order = shuffled(count), i;
+	int err = order ? 0 : -ENOMEM;
+
+	for (i = 0; i < count && !err; i++)
+		err = map(va + i % 512 * PAGE_4K, LIVE_IOVA + order[i] * 2 * PAGE_4K, PAGE_4K);
+	free(order);
+	return err;
+}
+
+static int compare(const void *a, const void *b)
+{
+	__u64 x = *(const __u64 *)a, y = *(const __u64 *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static __u64 random_gap(__u32 count)
+{
+	return LIVE_IOVA + (random_below(count) * 2ULL + 1) * PAGE_4K;
+}
+
+static int median(const char *va, __u32 count, unsigned int times, struct cost *middle)
+{
+	static __u64 maps[ROUNDS], unmaps[ROUNDS];
+	struct cost cost;
+	unsigned int i;
+	int err = 0;
+
+	for (i = 0; i < times && !err; i++) {
+		err = once(va, random_gap(count), PAGE_4K, &cost);
+		maps[i] = cost.map;
+		unmaps[i] = cost.unmap;
+	}
+	qsort(maps, times, sizeof(maps[0]), compare);
+	qsort(unmaps, times, sizeof(unmaps[0]), compare);
+	*middle = (struct cost) { maps[times / 2], unmaps[times / 2] };
+	return err;
+}
+
+/* ---- rows ---- */
+
+static bool once_only;
+
+static void rows_of_size(const struct memory *memory, const char *va)
+{
+	static const struct {
+		const char *name;
+		__u64 size;
+		unsigned int times;
+	} sizes[] = {
+		{ "4K", PAGE_4K, 32 },
+		{ "64K", 64 * KIB, 32 },
+		{ "2M", PAGE_2M, 8 },
+		{ "512M", LARGE, 2 },
+	};
+	struct cost cost;
+	unsigned int i;
+	int err;
+
+	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
+		err = cheapest(va, sizes[i].size, once_only ? 1 : sizes[i].times, &cost);
+		show(memory->name, sizes[i].name, 0, err, &cost, runs(va, sizes[i].size));
+	}
+}
+
+/* All kinds of memory among @live mappings of @base, then all of those at once. */
+static void rows_among(char *small[], const char *base, __u32 live)
+{
+	struct cost cost = { 0 };
+	unsigned int i;
+	__u64 start;
+	int err;
+
+	err = map_many(base, live);
+	for (i = 0; i < NR_MEMORIES && !err; i++) {
+		if (!small[i])
+			continue;
+		err = median(small[i], live, once_only ? 1 : ROUNDS, &cost);
+		show(memories[i].name, "4K", live, err, &cost, 1);
+	}
+	mark(MARK_UNMAP);
+	start = instructions();
+	if (!err)
+		err = unmap_all();
+	cost = (struct cost) { 0, instructions() - start };
+	mark(MARK_END);
+	show("unmap-all", "4K", live, err, &cost, live);
+	if (err)
+		unmap_all();
+}
+
+/* ---- a second device, a second space ---- */
+
+/* Cost of taking a second device into the space that the container is. */
+static int join(struct edu *edu, __u64 *cost)
+{
+	char names[EDU_MAX][PCI_NAME_LEN];
+	__u64 start;
+	int ret = pci_find(EDU_VENDOR, EDU_DEVICE, names, EDU_MAX);
+
+	*edu = (struct edu) { .fd = -1, .group_fd = -1 };
+	if (ret < 2)
+		return ret < 0 ? ret : -ENODEV;
+	strcpy(edu->name, names[1]);
+	ret = pci_bind_vfio(edu->name);
+	if (ret)
+		return ret;
+	edu->group = pci_iommu_group(edu->name);
+	edu->group_fd = group_open(edu->group);
+	if (edu->group_fd < 0)
+		return edu->group_fd;
+
+	/* One of the two attaches; which one depends on the interface. */
+	mark(MARK_MAP);
+	start = instructions();
+	ret = ioctl(edu->group_fd, VFIO_GROUP_SET_CONTAINER, &env.container) ? -errno : 0;
+	if (!ret)
+		ret = edu_open(edu);
+	*cost = instructions() - start;
+	mark(MARK_UNMAP);
+	return ret;
+}
+
+static __u64 leave(struct edu *edu)
+{
+	__u64 start = instructions();
+
+	edu_close(edu);
+	if (edu->group_fd >= 0)
+		close(edu->group_fd);
+	mark(MARK_END);
+	return instructions() - start;
+}
+
+/* A second device, beyond what it costs if nothing is mapped. */
+static void row_attach(const struct memory *memory, const char *va)
+{
+	struct cost empty, full;
+	struct edu edu;
+	int err;
+
+	err = join(&edu, &empty.map);	/* the first time, files are made */
+	leave(&edu);
+	if (!err)
+		err = join(&edu, &empty.map);
+	empty.unmap = leave(&edu);
+	if (!err)
+		err = map(va, BASE_IOVA, LARGE);
+	if (!err) {
+		err = join(&edu, &full.map);
+		full.unmap = leave(&edu);
+		full.map -= full.map < empty.map ? full.map : empty.map;
+		full.unmap -= full.unmap < empty.unmap ? full.unmap : empty.unmap;
+		unmap(BASE_IOVA, LARGE);
+	}
+	show("attach", memory->name, 0, err, &full, runs(va, LARGE));
+}
+
+/*
+ * A second domain for the IOAS. The device's id is not told to users of groups;
+ * ids are small, and those of other objects are refused.
+ */
+static int second_domain(__u32 *hwpt)
+{
+	struct iommu_hwpt_alloc cmd = { .size = sizeof(cmd), .pt_id = ioas };
+	int err = -ENOENT;
+
+	for (cmd.dev_id = 1; cmd.dev_id < 16 && err; cmd.dev_id++) {
+		err = call(IOMMU_HWPT_ALLOC, &cmd);
+		if (err == -ENOTTY || err == -EOPNOTSUPP)
+			return err;
+	}
+	*hwpt = cmd.out_hwpt_id;
+	return err;
+}
+
+static int destroy(__u32 id)
+{
+	struct iommu_destroy cmd = { .size = sizeof(cmd), .id = id };
+
+	return call(IOMMU_DESTROY, &cmd);
+}
+
+/* A second domain for what is mapped, and then MAP and UNMAP with two of them. */
+static void row_second_domain(const struct memory *memory, const char *va)
+{
+	struct cost cost;
+	__u64 t0, t1, t2;
+	__u32 hwpt;
+	int err;
+
+	err = map(va, BASE_IOVA, LARGE);
+	if (!err) {
+		mark(MARK_MAP);
+		t0 = instructions();
+		err = second_domain(&hwpt);
+		t1 = instructions();
+		mark(MARK_UNMAP);
+		if (!err)
+			err = destroy(hwpt);
+		t2 = instructions();
+		mark(MARK_END);
+		cost = (struct cost) { t1 - t0, t2 - t1 };
+		unmap(BASE_IOVA, LARGE);
+	}
+	if (err == -ENOTTY) {
+		printf("%-10s %-6s %7u not offered\n", "domain", memory->name, 0);
+		return;
+	}
+	show("domain", memory->name, 0, err, &cost, runs(va, LARGE));
+	if (!err)
+		err = second_domain(&hwpt);
+	if (!err) {
+		err = cheapest(va, LARGE, once_only ? 1 : 2, &cost);
+		destroy(hwpt);
+	}
+	show("two", memory->name, 0, err, &cost, runs(va, LARGE));
+}
+
+/* COPY from one IOAS to another, with a device at each. */
+static void row_copy(const struct memory *memory, const char *va)
+{
+	struct iommu_ioas_alloc cmd = { .size = sizeof(cmd) };
+	struct edu edu = { .fd = -1, .group_fd = -1 };
+	struct cost cost;
+	__u64 t0, t1, t2;
+	int err;
+
+	err = call(IOMMU_IOAS_ALLOC, &cmd);
+	if (!err)
+		err = compat_ioas(&cmd.out_ioas_id, true);
+	if (!err)
+		err = join(&edu, &t0);
+	if (!err)
+		err = ioas_map(ioas, va, BASE_IOVA, LARGE);
+	if (!err) {
+		mark(MARK_MAP);
+		t0 = instructions();
+		err = ioas_copy(cmd.out_ioas_id, ioas, BASE_IOVA, LARGE);
+		t1 = instructions();
+		mark(MARK_UNMAP);
+		if (!err)
+			err = ioas_unmap(cmd.out_ioas_id, COPY_IOVA, LARGE);
+		t2 = instructions();
+		mark(MARK_END);
+		cost = (struct cost) { t1 - t0, t2 - t1 };
+	}
+	ioas_unmap(ioas, BASE_IOVA, LARGE);
+	leave(&edu);
+	show("copy", memory->name, 0, err, &cost, runs(va, LARGE));
+	compat_ioas(&ioas, true);
+	destroy(cmd.out_ioas_id);
+}
+
+/* ---- memory of the kernel's own ---- */
+
+/* Pages that are free but kept at hand for the processor: no part of MemFree. */
+static __u64 pages_at_hand(void)
+{
+	FILE *file = fopen("/proc/zoneinfo", "r");
+	__u64 sum = 0, count;
+	char line[128];
+
+	while (file && fgets(line, sizeof(line), file))
+		if (sscanf(line, " count: %llu", &count) == 1)
+			sum += count;
+	if (file)
+		fclose(file);
+	return sum;
+}
+
+/* Everything that is not free, and the part of it that is slab memory. */
+static void kernel_memory(__u64 *used, __u64 *slab)
+{
+	*slab = proc_value("/proc/meminfo", "Slab") * KIB;
+	*used = -(proc_value("/proc/meminfo", "MemFree") * KIB + pages_at_hand() * PAGE_4K);
+}
+
+/* The IOMMU's page tables are in what is used, and are no slab memory. */
+static void row_memory(const char *name, const char *va, __u32 mappings, __u64 size)
+{
+	__u64 used, slab, used_then, slab_then;
+	struct cost cost;
+	int err;
+
+	kernel_memory(&used, &slab);
+	err = mappings ? map_many(va, mappings) : map(va, BASE_IOVA, size);
+	kernel_memory(&used_then, &slab_then);
+	unmap_all();
+	cost = (struct cost) { slab_then > slab ? slab_then - slab : 0, used_then - used };
+	show("memory", name, mappings, err, &cost, mappings ? mappings : runs(va, size));
+}
+
+/* ---- */
+
+static void all_rows(void)
+{
+	char *small[NR_MEMORIES], *va;
+	unsigned int i;
+
+	for (i = 0; i < NR_MEMORIES; i++)
+		small[i] = alloc(&memories[i], PAGE_2M);
+	for (i = 0; i < NR_MEMORIES; i++) {
+		va = alloc(&memories[i], LARGE);
+		if (!va)
+			continue;
+		rows_of_size(&memories[i], va);
+		if (strcmp(memories[i].name, "hugetlb") && strcmp(memories[i].name, "memfd")) {
+			row_attach(&memories[i], va);
+			row_memory(memories[i].name, va, 0, LARGE);
+			if (interface != TYPE1) {
+				row_copy(&memories[i], va);
+				row_second_domain(&memories[i], va);
+			}
+		}
+		munmap(va, LARGE);
+	}
+	if (!small[0])
+		return;
+	rows_among(small, small[0], 20000);
+	rows_among(small, small[0], 200000);
+	row_memory("4K", small[0], 100000, 0);
+}
+
+/* Enough to tell whether two runs of one build are the same. */
+static void few_rows(void)
+{
+	struct cost cost;
+	unsigned int i;
+	char *va;
+	int err;
+
+	for (i = 0; i < NR_MEMORIES; i++) {
+		va = alloc(&memories[i], 8 * PAGE_2M);
+		if (!va)
+			continue;
+		err = cheapest(va, PAGE_4K, 8, &cost);
+		show(memories[i].name, "4K", 0, err, &cost, 1);
+		err = cheapest(va, 8 * PAGE_2M, 2, &cost);
+		show(memories[i].name, "16M", 0, err, &cost, runs(va, 8 * PAGE_2M));
+	}
+}
+
+/* One row until the guest is stopped. */
+static int profile(const char *text)
+{
+	char name[16] = "", unit = 0;
+	const struct memory *memory = NULL;
+	unsigned int i, live = 0;
+	struct cost cost;
+	__u64 size = 0;
+	char *va;
+	int err = 0;
+
+	if (sscanf(text, "%15[^,],%llu%c,%u", name, &size, &unit, &live) >= 3)
+		size *= unit == 'K' ? KIB : unit == 'M' ? MIB : 0;
+	for (i = 0; i < NR_MEMORIES; i++)
+		if (!strcmp(name, memories[i].name))
+			memory = &memories[i];
+	if (!memory || !size || (live && size != PAGE_4K)) {
+		printf("no such row: %s\n", text);
+		return 1;
+	}
+	va = alloc(memory, size < PAGE_2M ? PAGE_2M : size);
+	if (!va)
+		return 1;
+	if (live)
+		err = map_many(va, live);
+	for (i = 0; !err && i < 8; i++)
+		err = once(va, live ? random_gap(live) : BASE_IOVA, size, &cost);
+	if (!err)
+		printf("row %s: map %llu, unmap %llu, runs %llu\nagain and again\n", text,
+		       cost.map, cost.unmap, runs(va, size));
+	fflush(stdout);
+	while (!err)
+		err = once(va, live ? random_gap(live) : BASE_IOVA, size, &cost);
+	printf("row %s: %s\n", text, strerror(-err));
+	return 1;
 }
 
 static void calibrate(void)
@@ -214,45 +763,33 @@ static void calibrate(void)
 
 int main(void)
 {
-	static const struct {
-		const char *name;
-		enum mem_kind kind;
-	} kinds[] = {
-		{ "4 KiB pages", MEM_4K },
-		{ "transparent huge pages", MEM_THP },
-		{ "hugetlb 2 MiB", MEM_HUGETLB },
-	};
-	struct vfio_env env;
+	const char *name = getenv("BENCH"), *rows = getenv("ROWS"), *row = getenv("ROW");
 	unsigned int i;
-	void *vaddr;
-	int ret;
+	int err;
 
-	write_file(TYPE1_MODULE "/parameters/dma_entry_limit", "1000000");
-	ret = vfio_env_open(&env, VFIO_TYPE1v2_IOMMU, 1);
-	if (!ret)
-		ret = edu_open(&env.edu[0]);
-	if (ret) {
-		printf("no device to map for: %s\n", strerror(-ret));
+	for (i = 0; name && i < ARRAY_SIZE(interfaces); i++)
+		if (!strcmp(name, interfaces[i]))
+			break;
+	if (i == ARRAY_SIZE(interfaces)) {
+		printf("no such interface: %s\n", name);
 		return 1;
 	}
-	container = env.container;
+	interface = name ? i : TYPE1;
+	err = open_space();
+	if (err) {
+		printf("no device to map for: %s\n", strerror(-err));
+		return 1;
+	}
+	if (row)
+		return profile(row);
 
 	calibrate();
-	printf("%-24s %-8s %11s %11s %9s %9s\n", "memory", "size", "map", "unmap",
-	       "map/page", "unmap/page");
-	for (i = 0; i < ARRAY_SIZE(kinds); i++) {
-		ret = mem_alloc(kinds[i].kind, LARGE, &vaddr);
-		rows_of(kinds[i].name, ret ? NULL : vaddr);
-		if (!ret)
-			munmap(vaddr, LARGE);
-	}
-	vaddr = scattered(LARGE);
-	rows_of("scattered 4 KiB pages", vaddr);
-	if (vaddr) {
-		row_live(vaddr, 20000);
-		row_live(vaddr, 200000);
-		slab_per_mapping(vaddr, 100000);
-	}
+	printf("%-10s %-6s %7s %12s %12s %8s\n", "memory", "size", "among", "map", "unmap", "runs");
+	once_only = rows && !strcmp(rows, "once");
+	if (rows && !strcmp(rows, "few"))
+		few_rows();
+	else
+		all_rows();
 	vfio_env_close(&env);
 	return failures != 0;
 }
