@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Tests of lsiommu on trees: lsiommu_test.py PROGRAM [RESULTS.json]
+"""Tests of lsiommu on trees: lsiommu_test.py LSIOMMU LSIOMMU_VFIO_TEST [RESULTS.json]
 
 Trees in lsiommu_trees/ were recorded on running kernels with --record; others
 are made here, as odd as a tree can be. What the program computes is compared
@@ -92,8 +92,8 @@ class Tree:
 
 
 class Runner:
-    def __init__(self, program, scratch):
-        self.program, self.scratch = program, scratch
+    def __init__(self, program, vfio_test, scratch):
+        self.program, self.vfio_test, self.scratch = program, vfio_test, scratch
 
     def tree(self, recorded=None):
         return Tree(self.scratch, recorded)
@@ -535,6 +535,36 @@ def a_device_that_went_away(r):
     equal([len(g['devices']) for g in groups], [2])
 
 
+@test
+def trees_with_changed_bytes(r):
+    """Whatever the text is, the program ends with a status of its own and valid output."""
+    chance = random.Random(3)
+    for name in RECORDED:
+        with open(f'{HERE}/lsiommu_trees/{name}.tree') as text:
+            lines = text.read().split('\n')
+        content = [i for i, line in enumerate(lines) if line.startswith('|')]
+        for _ in range(10):
+            changed = list(lines)
+            for i in chance.sample(content, 8):
+                line = list(changed[i][1:])
+                for _ in range(chance.randrange(1, 4)):
+                    line.insert(chance.randrange(len(line) + 1), chance.choice('0fx -\t\x00é%"' + chr(27)))
+                    line.pop(chance.randrange(len(line)))
+                changed[i] = '|' + ''.join(line)
+            tree = r.tree()
+            tree.unpack('\n'.join(changed))
+            done = subprocess.run([r.program, '--root', tree.root, '--json', '--vm', '8G'],
+                                  capture_output=True, timeout=60)
+            assert done.returncode in (0, 1, 3), (done.returncode, done.stderr[:500])
+            equal(json.loads(done.stdout)['status'], done.returncode)
+
+
+@test
+def answers_of_vfio(r):
+    done = subprocess.run([r.vfio_test], capture_output=True, timeout=60)
+    assert not done.returncode and not done.stdout, done.stdout + done.stderr[:500]
+
+
 # Drawing
 
 @test
@@ -704,9 +734,9 @@ def the_manual_knows_every_option(r):
 
 
 def main():
-    program, results = os.path.abspath(sys.argv[1]), []
+    programs, results = [os.path.abspath(path) for path in sys.argv[1:3]], []
     with tempfile.TemporaryDirectory() as scratch:
-        runner = Runner(program, scratch)
+        runner = Runner(*programs, scratch)
         for function in TESTS:
             start, said = time.monotonic(), []
             try:
@@ -720,8 +750,8 @@ def main():
                 print(f'lsiommu: {results[-1]["name"]}: FAILED\n   ' + '\n   '.join(said)[:2000], flush=True)
     failed = sum(not result['good'] for result in results)
     print(f'lsiommu: {len(results) - failed} tests passed, {failed} failed')
-    if len(sys.argv) > 2:
-        with open(sys.argv[2], 'w') as out:
+    if len(sys.argv) > 3:
+        with open(sys.argv[3], 'w') as out:
             json.dump(results, out)
     sys.exit(failed != 0)
 

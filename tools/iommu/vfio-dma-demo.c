@@ -102,24 +102,40 @@ static void print_page_sizes(__u64 bitmap)
 	putchar('\n');
 }
 
-/* Runs lsiommu, which lies beside this program, and returns its exit status. */
-static int run_lsiommu(char * const args[])
+/*
+ * Runs lsiommu, which lies beside this program, and returns its exit status, and
+ * whether it said @wanted.
+ */
+static int run_lsiommu(char * const args[], const char *wanted, bool *said)
 {
-	char path[PATH_MAX];
+	char path[PATH_MAX], line[512];
+	int status, pipe_fds[2];
 	ssize_t len;
-	int status;
+	FILE *output;
 	pid_t pid;
 
 	len = readlink("/proc/self/exe", path, sizeof(path) - 1);
 	path[len < 0 ? 0 : len] = '\0';
 	path[strlen(path) - strlen(basename(path))] = '\0';
 	strncat(path, "lsiommu", sizeof(path) - strlen(path) - 1);
+	if (pipe(pipe_fds))
+		return -1;
 	fflush(stdout);
 	pid = fork();
 	if (!pid) {
+		dup2(pipe_fds[1], STDOUT_FILENO);
 		execv(path, args);
 		_exit(127);
 	}
+	close(pipe_fds[1]);
+	*said = false;
+	output = fdopen(pipe_fds[0], "r");
+	while (output && fgets(line, sizeof(line), output)) {
+		*said |= !!strstr(line, wanted);
+		fputs(line, stdout);
+	}
+	if (output)
+		fclose(output);
 	if (pid < 0 || waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
 		return -1;
 	return WEXITSTATUS(status);
@@ -128,18 +144,24 @@ static int run_lsiommu(char * const args[])
 static void show_groups(void)
 {
 	char * const args[] = { "lsiommu", NULL };
+	char wanted[64];
+	bool said;
 
 	heading("IOMMU groups, who owns them, and the IOVAs that they can use");
-	step(!run_lsiommu(args), "nothing about them is unclear");
+	snprintf(wanted, sizeof(wanted), ": in use by vfio-dma-demo (pid %d)", getpid());
+	step(!run_lsiommu(args, wanted, &said), "nothing about them is unclear");
+	step(said, "one of them is this program's");
 }
 
 /* Before somebody has the device: VFIO is asked as well. */
 static void show_virtual_machine(char *device)
 {
 	char * const args[] = { "lsiommu", "--probe", "--vm", "64G", device, NULL };
+	bool said;
 
 	heading("Could a virtual machine with 64 GiB have the other device?");
-	step(!run_lsiommu(args), "it could, and VFIO tells what was computed");
+	step(!run_lsiommu(args, " says VFIO", &said), "it could");
+	step(said, "VFIO was asked, and tells what was computed");
 }
 
 static void show_ranges(const struct vfio_iommu_type1_info_cap_iova_range *cap)
