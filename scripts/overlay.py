@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 
 TESTED_BASE = '6.1.192'
-FOLDERS = ('drivers', 'include', 'tools', 'Documentation')
+FOLDERS = ('drivers', 'include', 'virt', 'tools', 'Documentation')
 PATCH = re.compile(r'^(?P<target>.+?)(\.\d+-[a-z0-9-]+)?\.patch$')
 REPO = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 

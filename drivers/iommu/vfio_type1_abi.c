@@ -190,13 +190,25 @@ void vfio_type1_detach_group(struct vfio_type1 *type1,
 		return;
 	}
 
-	/* Before the domain goes, lest a reader of dirty pages sees neither. */
-	mutex_lock(&type1->lock);
-	type1->departed = type1->tracking;
-	mutex_unlock(&type1->lock);
+	vfio_type1_expect_detach(type1);
 	iopt_detach_group(type1->iopt, group);
 }
 EXPORT_SYMBOL_GPL(vfio_type1_detach_group);
+
+/**
+ * vfio_type1_expect_detach - a group is about to be detached by other means
+ * @type1: the page table
+ *
+ * Called before the domain goes, lest a reader of dirty pages sees neither it nor
+ * that it was there; and harmless if it stays.
+ */
+void vfio_type1_expect_detach(struct vfio_type1 *type1)
+{
+	mutex_lock(&type1->lock);
+	type1->departed = type1->tracking;
+	mutex_unlock(&type1->lock);
+}
+EXPORT_SYMBOL_GPL(vfio_type1_expect_detach);
 
 /* What the page table can do */
 

@@ -24,6 +24,7 @@
 #include <linux/cdev.h>
 #include <linux/device.h>
 #include <linux/fs.h>
+#include <linux/iommu.h>
 #include <linux/iommufd.h>
 #include <linux/module.h>
 #include <linux/slab.h>
@@ -58,6 +59,7 @@ static bool is_emulated(struct vfio_device *device)
 	return device->group->type == VFIO_EMULATED_IOMMU;
 }
 
+/* Whoever is bound keeps the context. */
 static int bind_device(struct vfio_device *device, struct iommufd_ctx *ictx,
 		       u32 *id)
 {
@@ -77,6 +79,8 @@ static int bind_device(struct vfio_device *device, struct iommufd_ctx *ictx,
 			return PTR_ERR(idev);
 		device->iommufd_device = idev;
 	}
+	device->iommufd_ctx = ictx;
+	device->iommufd_id = *id;
 	return 0;
 }
 
@@ -104,6 +108,7 @@ static void unbind_device(struct vfio_device *device)
 		iommufd_device_unbind(device->iommufd_device);
 	device->iommufd_access = NULL;
 	device->iommufd_device = NULL;
+	device->iommufd_ctx = NULL;
 }
 
 /*
@@ -213,7 +218,6 @@ long vfio_cdev_bind(struct vfio_device_file *df,
 	if (ret)
 		goto unlock;
 	ret = open_device(df, ictx, &bind.out_devid);
-	/* Whoever is bound keeps the context. */
 	iommufd_ctx_put(ictx);
 	if (ret)
 		goto unlock;
@@ -222,7 +226,7 @@ long vfio_cdev_bind(struct vfio_device_file *df,
 		ret = -EFAULT;
 		goto unlock;
 	}
-	device->bound_file = df;
+	WRITE_ONCE(device->bound_file, df);
 	/* Pairs with the load in vfio_device_file_usable(). */
 	smp_store_release(&df->usable, true);
 	mutex_unlock(&device->dev_set->lock);
@@ -287,6 +291,33 @@ long vfio_cdev_detach(struct vfio_device_file *df,
 	return 0;
 }
 
+/**
+ * vfio_device_owned - does the user of one device own another one
+ * @user: a device that is bound
+ * @device: a device of the same set, or the same one
+ *
+ * Context: dev_set->lock is held.
+ * Return: the id of @device if it is bound to the same /dev/iommu; 0 if it is not,
+ * but its IOMMU group belongs to that; -ENOENT if it belongs to somebody else, or
+ * nobody.
+ */
+int vfio_device_owned(struct vfio_device *user, struct vfio_device *device)
+{
+	struct iommu_group *group;
+	bool owned;
+
+	lockdep_assert_held(&user->dev_set->lock);
+	if (device->iommufd_ctx == user->iommufd_ctx)
+		return device->iommufd_id;
+	group = iommu_group_get(device->dev);
+	if (!group)
+		return -ENOENT;
+	owned = iommufd_ctx_has_group(user->iommufd_ctx, group);
+	iommu_group_put(group);
+	return owned ? 0 : -ENOENT;
+}
+EXPORT_SYMBOL_GPL(vfio_device_owned);
+
 /*
  * The node
  */
@@ -328,7 +359,7 @@ void vfio_cdev_close(struct vfio_device_file *df)
 		return;
 	mutex_lock(&device->dev_set->lock);
 	close_device(device);
-	device->bound_file = NULL;
+	WRITE_ONCE(device->bound_file, NULL);
 	mutex_unlock(&device->dev_set->lock);
 	unblock_group(device->group);
 }

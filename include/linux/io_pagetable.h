@@ -102,6 +102,7 @@ struct io_pagetable {
 	u64 next_auto;			/* where automatic IOVA choice goes on */
 	bool dirty_tracking;
 	struct umem_owner *owner;	/* of the latest mapping, to share it */
+	struct list_head space;		/* all that there are; pfnmap.c */
 	wait_queue_head_t claims;	/* somebody waits for a claim to end */
 };
 
@@ -145,6 +146,8 @@ bool iopt_get_small_pages(struct io_pagetable *iopt);
 int iopt_attach_group(struct io_pagetable *iopt, struct iommu_group *group);
 int iopt_attach_group_to(struct io_pagetable *iopt, struct iommu_group *group,
 			 struct iommu_domain *domain);
+int iopt_move_group(struct io_pagetable *src, struct io_pagetable *dst,
+		    struct iommu_group *group, struct iommu_domain *domain);
 void iopt_detach_group(struct io_pagetable *iopt, struct iommu_group *group);
 struct iommu_domain *iopt_group_domain(struct io_pagetable *iopt,
 				       struct iommu_group *group);
@@ -192,6 +195,9 @@ struct iopt_usage {
 void iopt_get_info(struct io_pagetable *iopt, struct iopt_info *info);
 void iopt_get_usage(struct io_pagetable *iopt, struct iopt_usage *usage);
 int iopt_get_usable(struct io_pagetable *iopt, struct iova_ranges *usable);
+
+/* Device memory that is mapped */
+void iopt_revoke_pfns(unsigned long first, unsigned long last);
 
 /* In-kernel users of mapped memory */
 /**

@@ -49,6 +49,7 @@ long vfio_type1_ioctl(struct vfio_type1 *type1, unsigned int cmd,
 bool vfio_type1_interrupts_isolated(struct iommu_group *group);
 int vfio_type1_attach_group(struct vfio_type1 *type1, struct iommu_group *group,
 			    bool emulated);
+void vfio_type1_expect_detach(struct vfio_type1 *type1);
 void vfio_type1_detach_group(struct vfio_type1 *type1,
 			     struct iommu_group *group);
 

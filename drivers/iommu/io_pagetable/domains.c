@@ -155,7 +155,9 @@ static void unmap_in_domain(struct iopt_domain *d,
 	for (mapping = mappings; mapping; mapping = mapping->next) {
 		size_t size = mapping->last - mapping->start + 1;
 
-		if (mapping->seq < d->seq)
+		if (mapping->seq < d->seq ||
+		    (umem_is_pfnmap(mapping->umem) &&
+		     umem_is_revoked(mapping->umem)))
 			continue;
 		if (READ_ONCE(d->leaving))
 			break;
@@ -230,11 +232,17 @@ int iopt_fill_domains(struct io_pagetable *iopt, struct iopt_mapping *mapping)
 
 	while (!ret && (d = get_domain_after(iopt, mapping->seq))) {
 		bool small_pages = iopt->config.small_pages;
+		bool pfnmap = false;
 
 		mutex_unlock(&iopt->lock);
-		ret = map_in_domain(d, mapping, small_pages);
+		if (umem_is_pfnmap(mapping->umem))
+			pfnmap = iopt_pfnmap_lock(mapping);
+		if (!pfnmap || !umem_is_revoked(mapping->umem))
+			ret = map_in_domain(d, mapping, small_pages);
 		if (!ret)
 			mapping->seq = d->seq;
+		if (pfnmap)
+			iopt_pfnmap_unlock();
 		put_domain(d);
 		mutex_lock(&iopt->lock);
 	}
@@ -251,6 +259,7 @@ int iopt_fill_domains(struct io_pagetable *iopt, struct iopt_mapping *mapping)
 void iopt_clear_domains(struct io_pagetable *iopt,
 			struct iopt_mapping *mappings)
 {
+	bool pfnmap = iopt_pfnmap_lock(mappings);
 	struct iopt_domain *d;
 	u64 seq = 0;
 
@@ -263,6 +272,32 @@ void iopt_clear_domains(struct io_pagetable *iopt,
 		mutex_lock(&iopt->lock);
 	}
 	mutex_unlock(&iopt->lock);
+	if (!pfnmap)
+		return;
+	/* Nothing is left to be revoked. */
+	for (; mappings; mappings = mappings->next)
+		mappings->seq = 0;
+	iopt_pfnmap_unlock();
+}
+
+/**
+ * iopt_clear_revoked - take a mapping of revoked memory out of all domains
+ * @iopt: the space, locked
+ * @mapping: any mapping of it, claimed or not; pfnmap_lock is held, which keeps
+ *	     those who claimed it from changing what domains have of it
+ *
+ * Allocates nothing.
+ */
+void iopt_clear_revoked(struct io_pagetable *iopt, struct iopt_mapping *mapping)
+{
+	size_t size = mapping->last - mapping->start + 1;
+	struct iopt_domain *d;
+
+	lockdep_assert_held(&iopt->lock);
+	list_for_each_entry(d, &iopt->domains, node) {
+		if (d->seq <= mapping->seq)
+			iommu_unmap(d->domain, mapping->start, size);
+	}
 }
 
 /*
@@ -818,9 +853,19 @@ static bool alike(const struct iopt_domain *a, const struct iopt_domain *b)
 	       x->geometry.aperture_end == y->geometry.aperture_end;
 }
 
+/* Where devices go that shall not stay: to where they came from, if anywhere. */
+static void take_back(struct iommu_group *group, struct iommu_domain *domain,
+		      struct iommu_domain *from)
+{
+	if (from)
+		WARN_ON(iommu_switch_group(from, group));
+	else
+		iommu_detach_group(domain, group);
+}
+
 /*
  * Moves a group from its own new domain to one that exists, if that takes it;
- * with @only, to no other.
+ * with @only, to no other. After a refusal it is where it was.
  */
 static struct iopt_domain *join_domain(struct io_pagetable *iopt,
 				       struct iommu_group *group,
@@ -835,11 +880,8 @@ static struct iopt_domain *join_domain(struct io_pagetable *iopt,
 		if (!d->nr_attached || (only && d->domain != only) ||
 		    !alike(d, own))
 			continue;
-		iommu_detach_group(own->domain, group);
-		if (!iommu_attach_group(d->domain, group))
+		if (!iommu_switch_group(d->domain, group))
 			return d;
-		if (iommu_attach_group(own->domain, group))
-			return ERR_PTR(-EIO);
 	}
 	return NULL;
 }
@@ -847,10 +889,12 @@ static struct iopt_domain *join_domain(struct io_pagetable *iopt,
 /*
  * The group is first attached to a domain of its own, which is empty: drivers
  * fill in geometry and page sizes at attach, and until the last check is made
- * the devices reach nothing.
+ * the devices reach nothing. They come from @from, a domain of another space, and
+ * go back there if something fails; if that is %NULL, they are blocked before.
  */
 static int attach_group(struct io_pagetable *iopt, struct iopt_attachment *att,
 			const struct iommu_domain *only,
+			struct iommu_domain *from,
 			const struct iommu_group_resv *resv)
 {
 	struct bus_type *bus = NULL;
@@ -865,7 +909,8 @@ static int attach_group(struct io_pagetable *iopt, struct iopt_attachment *att,
 		return bus ? -EIO : -ENODEV;
 	ret = iopt->config.nesting ? iommu_enable_nesting(domain) : 0;
 	if (!ret)
-		ret = iommu_attach_group(domain, att->group);
+		ret = from ? iommu_switch_group(domain, att->group) :
+			     iommu_attach_group(domain, att->group);
 	if (ret)
 		goto free_domain;
 	ret = -ENOMEM;
@@ -882,18 +927,12 @@ static int attach_group(struct io_pagetable *iopt, struct iopt_attachment *att,
 		goto free_own;
 
 	joined = join_domain(iopt, att->group, own, only);
-	if (IS_ERR(joined)) {
-		unreserve(iopt, att);
-		kfree(own);
-		ret = PTR_ERR(joined);
-		goto free_domain;
-	}
 	if (joined) {
 		if (resv->needs_msi_window)
 			ret = iopt_enter_msi_window(iopt, joined->domain,
 						    att->group);
 		if (ret) {
-			iommu_detach_group(joined->domain, att->group);
+			take_back(att->group, joined->domain, from);
 			unreserve(iopt, att);
 			kfree(own);
 			goto free_domain;
@@ -921,7 +960,7 @@ static int attach_group(struct io_pagetable *iopt, struct iopt_attachment *att,
 	if (!ret)
 		return 0;
 
-	iommu_detach_group(domain, att->group);
+	take_back(att->group, domain, from);
 	withdraw_domain(iopt, own);
 	unreserve(iopt, att);
 	kfree(own);
@@ -933,17 +972,44 @@ unreserve:
 free_own:
 	kfree(own);
 detach:
-	iommu_detach_group(domain, att->group);
+	take_back(att->group, domain, from);
 free_domain:
 	iommu_domain_free(domain);
 	return ret;
 }
 
-static int attach(struct io_pagetable *iopt, struct iommu_group *group,
-		  const struct iommu_domain *only)
+/* Nobody is attached any more by @att, which is the caller's to free. */
+static void leave_domain(struct io_pagetable *iopt, struct iopt_attachment *att)
 {
+	struct iopt_domain *d = att->domain;
+
+	lockdep_assert_held(&iopt->attach_lock);
+	if (!--d->nr_attached) {
+		withdraw_domain(iopt, d);
+		iommu_domain_free(d->domain);
+		kfree(d);
+	}
+	unreserve(iopt, att);
+}
+
+/* Two spaces at a time are locked in the order of their addresses. */
+static void lock_attach(struct io_pagetable *a, struct io_pagetable *b)
+{
+	if (!b) {
+		mutex_lock(&a->attach_lock);
+		return;
+	}
+	if (a > b)
+		swap(a, b);
+	mutex_lock(&a->attach_lock);
+	mutex_lock_nested(&b->attach_lock, SINGLE_DEPTH_NESTING);
+}
+
+static int attach(struct io_pagetable *iopt, struct iommu_group *group,
+		  const struct iommu_domain *only, struct io_pagetable *src)
+{
+	struct iopt_attachment *att, *former = NULL;
 	struct iommu_group_resv resv;
-	struct iopt_attachment *att;
 	int ret;
 
 	att = kzalloc(sizeof(*att), GFP_KERNEL_ACCOUNT);
@@ -957,15 +1023,28 @@ static int attach(struct io_pagetable *iopt, struct iommu_group *group,
 
 	ret = begin_attach(iopt);
 	if (!ret) {
-		mutex_lock(&iopt->attach_lock);
-		if (find_attachment(iopt, group, NULL))
+		lock_attach(iopt, src);
+		former = src ? find_attachment(src, group, NULL) : NULL;
+		if (WARN_ON(src && !former) ||
+		    find_attachment(iopt, group, NULL))
 			ret = -EEXIST;
 		else
-			ret = attach_group(iopt, att, only, &resv);
+			ret = attach_group(iopt, att, only,
+					   former ? former->domain->domain :
+						    NULL, &resv);
+		if (!ret && former)
+			leave_domain(src, former);
+		if (src)
+			mutex_unlock(&src->attach_lock);
 		mutex_unlock(&iopt->attach_lock);
 	}
 	end_attach(iopt, ret);
 	trace_iopt_attach(iopt, iommu_group_id(group), ret);
+	if (!ret && former) {
+		trace_iopt_detach(src, iommu_group_id(group));
+		iopt_unpin_unused(src);
+		free_attachment(former);
+	}
 	if (!ret)
 		return 0;
 free_att:
@@ -993,7 +1072,7 @@ free_att:
  */
 int iopt_attach_group(struct io_pagetable *iopt, struct iommu_group *group)
 {
-	return attach(iopt, group, NULL);
+	return attach(iopt, group, NULL, NULL);
 }
 EXPORT_SYMBOL_GPL(iopt_attach_group);
 
@@ -1010,9 +1089,33 @@ EXPORT_SYMBOL_GPL(iopt_attach_group);
 int iopt_attach_group_to(struct io_pagetable *iopt, struct iommu_group *group,
 			 struct iommu_domain *domain)
 {
-	return attach(iopt, group, domain);
+	return attach(iopt, group, domain, NULL);
 }
 EXPORT_SYMBOL_GPL(iopt_attach_group_to);
+
+/**
+ * iopt_move_group - let the devices of a group use another space
+ * @src: the space that the group is attached to
+ * @dst: the other one
+ * @group: the group
+ * @domain: a domain of @dst, as for iopt_attach_group_to(), or %NULL for any
+ *
+ * The devices go from domain to domain and are blocked in between only as long
+ * as the IOMMU driver takes. A domain that is there is complete when they come;
+ * one that has to be made is empty when they come, as 6.1's drivers complete it
+ * only then, and filled after that, with what is pinned already.
+ *
+ * Context: as iopt_attach_group(). Waits for attaches to either space.
+ * Return: as iopt_attach_group() and iopt_attach_group_to(), about @dst; also
+ * -EBUSY if a device has interrupts that would not arrive. After an error the
+ * group is where it was, though its DMA may have been dropped for a moment.
+ */
+int iopt_move_group(struct io_pagetable *src, struct io_pagetable *dst,
+		    struct iommu_group *group, struct iommu_domain *domain)
+{
+	return attach(dst, group, domain, src);
+}
+EXPORT_SYMBOL_GPL(iopt_move_group);
 
 /**
  * iopt_detach_group - undo iopt_attach_group()
@@ -1027,7 +1130,6 @@ EXPORT_SYMBOL_GPL(iopt_attach_group_to);
 void iopt_detach_group(struct io_pagetable *iopt, struct iommu_group *group)
 {
 	struct iopt_attachment *att;
-	struct iopt_domain *d;
 
 	mutex_lock(&iopt->attach_lock);
 	att = find_attachment(iopt, group, NULL);
@@ -1035,14 +1137,8 @@ void iopt_detach_group(struct io_pagetable *iopt, struct iommu_group *group)
 		mutex_unlock(&iopt->attach_lock);
 		return;
 	}
-	d = att->domain;
-	iommu_detach_group(d->domain, group);
-	if (!--d->nr_attached) {
-		withdraw_domain(iopt, d);
-		iommu_domain_free(d->domain);
-		kfree(d);
-	}
-	unreserve(iopt, att);
+	iommu_detach_group(att->domain->domain, group);
+	leave_domain(iopt, att);
 	mutex_unlock(&iopt->attach_lock);
 	trace_iopt_detach(iopt, iommu_group_id(group));
 	iopt_unpin_unused(iopt);

@@ -5,13 +5,14 @@
  * io_pagetable.c keeps the mappings of a space and gives out claims on them;
  * domains.c brings a claimed mapping into IOMMU domains and out of them;
  * msi.c says where MSI doorbells are mapped in them;
- * umem.c pins the memory behind mappings and pays for it; access.c lets
- * in-kernel users reach it.
+ * umem.c pins the memory behind mappings and pays for it; pfnmap.c takes device
+ * memory back; access.c lets in-kernel users reach what is mapped.
  *
  * Locks, in the order in which they nest:
  *
  *   iopt->attach_lock    attach and detach, one at a time
  *   iopt->access_lock    the list of accesses, across their callbacks
+ *   pfnmap_lock          device memory in domains; see pfnmap.c
  *   iopt->lock           mappings, domains, groups, usable ranges
  *   umem->lock           where the memory is and who pays for it
  *
@@ -96,6 +97,9 @@ enum {
 	UMEM_FILE,		/* never changes: memory of a file */
 	UMEM_COUNTED,		/* seen by iopt_change_process(), its lock */
 	UMEM_PINNED,		/* set last, when extents can be read */
+	UMEM_PFNMAP,		/* while pinned: some of it is device memory */
+	UMEM_REVOKED,		/* which is in no domain any more; pfnmap.c */
+	UMEM_REVOKING,		/* which is about to be so */
 	UMEM_PIN_LOCK,		/* bit lock: somebody pins or moves the umem */
 };
 
@@ -209,6 +213,8 @@ bool iopt_is_filled(struct io_pagetable *iopt, struct iopt_mapping *mapping);
 int iopt_fill_domains(struct io_pagetable *iopt, struct iopt_mapping *mapping);
 void iopt_clear_domains(struct io_pagetable *iopt,
 			struct iopt_mapping *mappings);
+void iopt_clear_revoked(struct io_pagetable *iopt,
+			struct iopt_mapping *mapping);
 void iopt_unpin_unused(struct io_pagetable *iopt);
 
 /* msi.c */
@@ -218,6 +224,15 @@ int iopt_reserve_msi_window(struct io_pagetable *iopt,
 int iopt_enter_msi_window(struct io_pagetable *iopt,
 			  struct iommu_domain *domain,
 			  struct iommu_group *group);
+
+/* pfnmap.c */
+void iopt_pfnmap_init_space(struct io_pagetable *iopt);
+void iopt_pfnmap_end_space(struct io_pagetable *iopt);
+unsigned long umem_pfnmap_begin(void);
+int umem_pfnmap_enter(struct umem *umem, unsigned long begin);
+void umem_pfnmap_leave(struct umem *umem);
+bool iopt_pfnmap_lock(struct iopt_mapping *mappings);
+void iopt_pfnmap_unlock(void);
 
 /* access.c */
 void iopt_ask_to_unpin(struct io_pagetable *iopt,
@@ -273,6 +288,21 @@ static inline bool umem_is_pinned(const struct umem *umem)
 static inline bool umem_is_writable(const struct umem *umem)
 {
 	return umem->flags & BIT(UMEM_WRITABLE);
+}
+
+static inline bool umem_is_pfnmap(const struct umem *umem)
+{
+	return unlikely(READ_ONCE(umem->flags) & BIT(UMEM_PFNMAP));
+}
+
+static inline bool umem_is_being_revoked(const struct umem *umem)
+{
+	return READ_ONCE(umem->flags) & BIT(UMEM_REVOKING);
+}
+
+static inline bool umem_is_revoked(const struct umem *umem)
+{
+	return READ_ONCE(umem->flags) & BIT(UMEM_REVOKED);
 }
 
 static inline bool umem_is_file(const struct umem *umem)

@@ -1391,6 +1391,7 @@ int iopt_init(struct io_pagetable *iopt, const struct iopt_config *config)
 	mutex_lock(&iopt->lock);
 	iopt_update_align(iopt);
 	mutex_unlock(&iopt->lock);
+	iopt_pfnmap_init_space(iopt);
 	return 0;
 }
 EXPORT_SYMBOL_GPL(iopt_init);
@@ -1416,6 +1417,7 @@ void iopt_destroy(struct io_pagetable *iopt)
 	mutex_unlock(&iopt->lock);
 	if (claimed)
 		end_mappings(iopt, claimed);
+	iopt_pfnmap_end_space(iopt);
 	umem_owner_put(iopt->owner);
 	iommu_msi_window_put(iopt->msi_window);
 	iova_ranges_destroy(&iopt->usable);

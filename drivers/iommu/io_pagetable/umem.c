@@ -822,7 +822,7 @@ static int pin_and_record(struct umem *umem, struct mm_struct *mm,
 static int umem_pin_locked(struct umem *umem, struct file *file)
 {
 	struct umem_owner *owner = umem->owner;
-	unsigned long paid, charged, nr_pinned;
+	unsigned long paid, charged, nr_pinned, begin;
 	struct mm_struct *mm = owner->mm;
 	bool remote = mm != current->mm;
 	int ret;
@@ -843,11 +843,21 @@ static int umem_pin_locked(struct umem *umem, struct file *file)
 	if (ret)
 		goto put_mm;
 	charged += paid;
+again:
+	begin = umem_pfnmap_begin();
 	ret = pin_and_record(umem, mm, file, &nr_pinned);
 	if (!ret && nr_pinned > charged) {
 		/* Device memory became ordinary memory while we looked. */
 		drop_extents(umem);
 		ret = -ENOMEM;
+	}
+	if (!ret && nr_pinned < umem->npages) {
+		/* The rest is device memory. */
+		ret = umem_pfnmap_enter(umem, begin);
+		if (ret)
+			drop_extents(umem);
+		if (ret == -EAGAIN)
+			goto again;
 	}
 	if (ret) {
 		uncharge(owner, charged - paid);
@@ -945,6 +955,8 @@ unsigned long umem_unpin(struct umem *umem)
 	if (!umem_is_pinned(umem))
 		return 0;
 	clear_bit(UMEM_PINNED, &umem->flags);
+	if (umem_is_pfnmap(umem))
+		umem_pfnmap_leave(umem);
 	drop_extents(umem);
 	npages = umem->charged;
 	umem->charged = 0;

@@ -85,6 +85,27 @@ static struct iommufd_group *find_group(struct iommufd_ctx *ictx,
 	return NULL;
 }
 
+/**
+ * iommufd_ctx_has_group - does a group belong to a file
+ * @ictx: the file
+ * @group: the group
+ *
+ * Context: any; the caller may hold locks that attaching a device needs.
+ * Return: true if a device of @group is bound to @ictx.
+ */
+bool iommufd_ctx_has_group(struct iommufd_ctx *ictx, struct iommu_group *group)
+{
+	struct iommufd_group *g;
+	bool found = false;
+
+	spin_lock(&ictx->groups_lock);
+	list_for_each_entry(g, &ictx->groups, node)
+		found |= g->group == group;
+	spin_unlock(&ictx->groups_lock);
+	return found;
+}
+EXPORT_SYMBOL_GPL(iommufd_ctx_has_group);
+
 /* One more device of @group is bound. Takes over the reference on success. */
 static struct iommufd_group *get_group(struct iommufd_ctx *ictx,
 				       struct iommu_group *group)
@@ -108,7 +129,9 @@ static struct iommufd_group *get_group(struct iommufd_ctx *ictx,
 	}
 	g->group = group;
 	g->nr_bound = 1;
+	spin_lock(&ictx->groups_lock);
 	list_add(&g->node, &ictx->groups);
+	spin_unlock(&ictx->groups_lock);
 	return g;
 }
 
@@ -117,7 +140,9 @@ static void put_group(struct iommufd_ctx *ictx, struct iommufd_group *g)
 	lockdep_assert_held(&ictx->device_lock);
 	if (--g->nr_bound)
 		return;
+	spin_lock(&ictx->groups_lock);
 	list_del(&g->node);
+	spin_unlock(&ictx->groups_lock);
 	iommu_group_release_dma_owner(g->group);
 	iommu_group_put(g->group);
 	kfree(g);
@@ -208,6 +233,26 @@ static int refusal(int ret)
 	}
 }
 
+/*
+ * Attaches a group to a space, from none or from the one that it is attached to;
+ * to exactly @domain unless that is %NULL.
+ */
+static int enter_ioas(struct iommufd_group *g, struct iommufd_ioas *ioas,
+		      struct iommu_domain *domain)
+{
+	struct io_pagetable *iopt = &ioas->iopt;
+
+	if (g->hwpt) {
+		struct iommufd_ioas *src = g->hwpt->ioas;
+
+		vfio_type1_expect_detach(&src->type1);
+		return refusal(iopt_move_group(&src->iopt, iopt, g->group,
+					       domain));
+	}
+	return refusal(domain ? iopt_attach_group_to(iopt, g->group, domain) :
+				iopt_attach_group(iopt, g->group));
+}
+
 /* Attaches a group, which gives its domain a HWPT with a reference for it. */
 static int attach_to_ioas(struct iommufd_ctx *ictx, struct iommufd_group *g,
 			  struct iommufd_ioas *ioas)
@@ -219,7 +264,7 @@ static int attach_to_ioas(struct iommufd_ctx *ictx, struct iommufd_group *g,
 	new = iommufd_object_alloc(ictx, sizeof(*new), IOMMUFD_OBJ_HWPT);
 	if (IS_ERR(new))
 		return PTR_ERR(new);
-	ret = refusal(iopt_attach_group(&ioas->iopt, g->group));
+	ret = enter_ioas(g, ioas, NULL);
 	if (ret) {
 		iommufd_object_abort(ictx, &new->obj);
 		return ret;
@@ -235,29 +280,43 @@ static int attach_to_ioas(struct iommufd_ctx *ictx, struct iommufd_group *g,
 		list_add(&hwpt->node, &ioas->hwpts);
 		iommufd_object_publish(ictx, &hwpt->obj);
 	}
+	if (g->hwpt)
+		leave_hwpt(ictx, g);
 	join_hwpt(g, hwpt, domain);
 	return 0;
 }
 
 /*
  * A HWPT that no group is attached to stands for a domain yet to be chosen: as
- * it is for one that is attached to the IOAS.
+ * it is for one that is attached to the IOAS. Within an IOAS nothing is gained by
+ * another domain than the one that was chosen there.
  */
-static int attach_to_hwpt(struct iommufd_group *g, struct iommufd_hwpt *hwpt)
+static int attach_to_hwpt(struct iommufd_ctx *ictx, struct iommufd_group *g,
+			  struct iommufd_hwpt *hwpt)
 {
 	struct io_pagetable *iopt = &hwpt->ioas->iopt;
-	int ret;
+	int ret = 0;
 
-	ret = refusal(hwpt->domain ?
-		      iopt_attach_group_to(iopt, g->group, hwpt->domain) :
-		      iopt_attach_group(iopt, g->group));
-	if (!ret)
-		join_hwpt(g, hwpt, iopt_group_domain(iopt, g->group));
-	return ret;
+	if (g->hwpt && g->hwpt->ioas == hwpt->ioas) {
+		if (hwpt->domain && hwpt->domain != g->hwpt->domain)
+			return -EINVAL;
+	} else {
+		ret = enter_ioas(g, hwpt->ioas, hwpt->domain);
+	}
+	if (ret)
+		return ret;
+	if (g->hwpt)
+		leave_hwpt(ictx, g);
+	join_hwpt(g, hwpt, iopt_group_domain(iopt, g->group));
+	return 0;
 }
 
+/*
+ * The first device of a group attaches it, the others join. With @move, the whole
+ * group goes elsewhere if it is attached.
+ */
 static int attach_group(struct iommufd_ctx *ictx, struct iommufd_group *g,
-			struct iommufd_object *pt)
+			struct iommufd_object *pt, bool move)
 {
 	struct iommufd_hwpt *hwpt;
 	struct iommufd_ioas *ioas;
@@ -266,14 +325,18 @@ static int attach_group(struct iommufd_ctx *ictx, struct iommufd_group *g,
 	switch (pt->type) {
 	case IOMMUFD_OBJ_IOAS:
 		ioas = container_of(pt, struct iommufd_ioas, obj);
-		if (g->nr_attached)
-			return g->hwpt->ioas == ioas ? 0 : -EINVAL;
+		if (g->hwpt && g->hwpt->ioas == ioas)
+			return 0;
+		if (g->hwpt && !move)
+			return -EINVAL;
 		return attach_to_ioas(ictx, g, ioas);
 	case IOMMUFD_OBJ_HWPT:
 		hwpt = container_of(pt, struct iommufd_hwpt, obj);
-		if (g->nr_attached)
-			return g->hwpt == hwpt ? 0 : -EINVAL;
-		return attach_to_hwpt(g, hwpt);
+		if (g->hwpt == hwpt)
+			return 0;
+		if (g->hwpt && !move)
+			return -EINVAL;
+		return attach_to_hwpt(ictx, g, hwpt);
 	default:
 		return -EINVAL;
 	}
@@ -391,17 +454,22 @@ EXPORT_SYMBOL_GPL(iommufd_device_unbind);
 
 /**
  * iommufd_device_attach - let a device use an I/O address space
- * @idev: the device, not attached
+ * @idev: the device
  * @pt_id: in: an IOAS, to find or make a fitting domain in, or a HWPT, for
  *	   exactly that domain; out: the HWPT it was attached to
+ *
+ * A device that is attached moves, and with it all attached devices of its group:
+ * see iopt_move_group() for what becomes of DMA meanwhile. Nothing happens to one
+ * that is attached there already.
  *
  * Context: may sleep, also for faults of user memory that was mapped before
  * there was a device; a fatal signal ends it.
  * Return: 0; -ENOENT if there is no such object; -EINVAL if that is not what
  * devices are attached to, the device does not fit the domain, or other devices
- * of its group are attached elsewhere; -EBUSY if it is attached; -EADDRINUSE if
- * something is mapped or allowed that it cannot use; -EFAULT if mapped memory
- * is not there; -ENOMEM; -EINTR. After an error nothing has changed.
+ * of its group are attached elsewhere and it is not; -EBUSY if it has interrupts
+ * that were set up in another IOAS and would not arrive; -EADDRINUSE if something
+ * is mapped or allowed that it cannot use; -EFAULT if mapped memory is not there;
+ * -ENOMEM; -EINTR. After an error nothing has changed.
  */
 int iommufd_device_attach(struct iommufd_device *idev, u32 *pt_id)
 {
@@ -412,19 +480,18 @@ int iommufd_device_attach(struct iommufd_device *idev, u32 *pt_id)
 
 	if (mutex_lock_killable(&ictx->device_lock))
 		return -EINTR;
-	ret = -EBUSY;
-	if (idev->attached)
-		goto unlock;
 	pt = iommufd_object_get(ictx, *pt_id, IOMMUFD_OBJ_ANY);
 	ret = PTR_ERR_OR_ZERO(pt);
 	if (ret)
 		goto unlock;
-	ret = attach_group(ictx, g, pt);
+	ret = attach_group(ictx, g, pt, idev->attached);
 	iommufd_object_put(pt);
 	if (ret)
 		goto unlock;
-	idev->attached = true;
-	g->nr_attached++;
+	if (!idev->attached) {
+		idev->attached = true;
+		g->nr_attached++;
+	}
 	*pt_id = g->hwpt->obj.id;
 unlock:
 	mutex_unlock(&ictx->device_lock);

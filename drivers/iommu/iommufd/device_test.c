@@ -158,9 +158,15 @@ static void attach_once(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, iommufd_device_attach(idev, &pt_id));
 	hwpt_id = pt_id;
 	KUNIT_EXPECT_NE(test, hwpt_id, t->ioas_id);
-	KUNIT_EXPECT_EQ(test, -EBUSY, iommufd_device_attach(idev, &pt_id));
+	/* There already, by whichever name. */
+	KUNIT_EXPECT_EQ(test, 0, iommufd_device_attach(idev, &pt_id));
+	KUNIT_EXPECT_EQ(test, hwpt_id, pt_id);
+	pt_id = t->ioas_id;
+	KUNIT_EXPECT_EQ(test, 0, iommufd_device_attach(idev, &pt_id));
+	KUNIT_EXPECT_EQ(test, hwpt_id, pt_id);
 	KUNIT_EXPECT_EQ(test, -EBUSY,
 			iommufd_object_remove(t->ictx, t->ioas_id));
+	iommufd_device_detach(idev);
 	iommufd_device_detach(idev);
 
 	/* The HWPT went with its only group. */

@@ -12,6 +12,7 @@
  *
  *   ictx->device_lock      devices: bind, attach and what undoes them
  *   the engine's locks
+ *   ictx->groups_lock      which groups there are
  *   ictx->objects' xa_lock ids
  *
  * No lock of this folder is held while an IOAS is mapped to or unmapped from.
@@ -75,7 +76,8 @@ struct iommufd_object {
  * @nr_changed: IOASes whose usable ranges changed unseen
  * @changed: woken when @nr_changed becomes positive
  * @device_lock: serialises bind, attach and their opposites
- * @groups: IOMMU groups with a bound device; @device_lock
+ * @groups: IOMMU groups with a bound device; @device_lock and @groups_lock;
+ *	    read: either
  * @vfio_lock: nests outside all others
  * @vfio_ioas: what the VFIO container's ioctls are about, without a reference;
  *	       @vfio_lock
@@ -90,6 +92,7 @@ struct iommufd_ctx {
 
 	struct mutex device_lock;	/* of @groups and all that is in them */
 	struct list_head groups;
+	spinlock_t groups_lock;		/* of changes of @groups, for readers */
 
 	struct mutex vfio_lock;		/* of @vfio_ioas */
 	struct iommufd_ioas *vfio_ioas;

@@ -317,6 +317,7 @@ static int iommufd_fops_open(struct inode *inode, struct file *file)
 	init_waitqueue_head(&ictx->changed);
 	mutex_init(&ictx->device_lock);
 	INIT_LIST_HEAD(&ictx->groups);
+	spin_lock_init(&ictx->groups_lock);
 	mutex_init(&ictx->vfio_lock);
 	file->private_data = ictx;
 	return 0;

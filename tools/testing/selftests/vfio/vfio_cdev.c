@@ -543,6 +543,88 @@ TEST_F(cdev, hw_info)
 	close(fd);
 }
 
+/*
+ * A device that is attached moves: to another address space, to a page table of
+ * it, and back. What it cannot use leaves it where it was, at work.
+ */
+TEST_F(cdev, moves)
+{
+	struct edu *edu = &self->edu[0];
+	struct resv_region regions[16];
+	__u8 *there = self->buffer + 2 * PAGE_4K;
+	__u64 reserved = 0;
+	__u32 pt, hwpt, id;
+	int i;
+
+	edu->fd = cdev_open(edu->name);
+	ASSERT_LE(0, edu->fd);
+	ASSERT_EQ(0, cdev_bind(edu->fd, self->fd, &id));
+	pt = self->ioas;
+	ASSERT_EQ(0, cdev_attach(edu->fd, &pt));
+	ASSERT_EQ(0, edu_setup(edu));
+	ASSERT_EQ(0, cdev_ioas_map(self->fd, self->ioas, self->buffer, IOVA_BASE, 2 * PAGE_4K));
+	ASSERT_EQ(0, cdev_ioas_map(self->fd, self->other, there, IOVA_BASE, 2 * PAGE_4K));
+	EXPECT_TRUE(copies(edu, self->buffer, IOVA_BASE, 50));
+
+	/* Where it is already. */
+	id = pt;
+	EXPECT_EQ(0, cdev_attach(edu->fd, &pt));
+	EXPECT_EQ(id, pt);
+	pt = self->ioas;
+	EXPECT_EQ(0, cdev_attach(edu->fd, &pt));
+	EXPECT_EQ(id, pt);
+
+	pt = self->other;
+	ASSERT_EQ(0, cdev_attach(edu->fd, &pt));
+	EXPECT_NE(id, pt);
+	EXPECT_TRUE(copies(edu, there, IOVA_BASE, 51));
+	EXPECT_FALSE(copies(edu, self->buffer, IOVA_BASE, 52));
+	/* Nothing is left where it was. */
+	EXPECT_EQ(-ENOENT, cdev_destroy(self->fd, id));
+	EXPECT_EQ(self->pinned + 2, pinned_pages());
+
+	for (i = group_resv_regions(edu->group, regions, ARRAY_SIZE(regions)); i-- > 0;)
+		if (strcmp(regions[i].type, "direct-relaxable"))
+			reserved = regions[i].start;
+	ASSERT_EQ(0, cdev_ioas_map(self->fd, self->ioas, self->buffer, reserved, PAGE_4K));
+	pt = self->ioas;
+	EXPECT_EQ(-EADDRINUSE, cdev_attach(edu->fd, &pt));
+	EXPECT_TRUE(copies(edu, there, IOVA_BASE, 53));
+	EXPECT_EQ(self->pinned + 2, pinned_pages());
+	pt = self->ioas + 1000;
+	EXPECT_EQ(-ENOENT, cdev_attach(edu->fd, &pt));
+	ASSERT_EQ(0, cdev_ioas_unmap(self->fd, self->ioas, reserved, PAGE_4K));
+	ASSERT_EQ(0, cdev_ioas_map(self->fd, self->ioas, (void *)PAGE_4K, IOVA_BASE + GIB,
+				   PAGE_4K));
+	pt = self->ioas;
+	EXPECT_EQ(-EFAULT, cdev_attach(edu->fd, &pt));
+	EXPECT_TRUE(copies(edu, there, IOVA_BASE, 54));
+	ASSERT_EQ(0, cdev_ioas_unmap(self->fd, self->ioas, IOVA_BASE + GIB, PAGE_4K));
+
+	/* Within an address space, and between two, to a page table made by hand. */
+	self->edu[1].fd = cdev_open(self->edu[1].name);
+	ASSERT_EQ(0, cdev_bind(self->edu[1].fd, self->fd, &id));
+	ASSERT_EQ(0, cdev_hwpt_alloc(self->fd, id, self->other, &hwpt));
+	pt = hwpt;
+	ASSERT_EQ(0, cdev_attach(edu->fd, &pt));
+	EXPECT_EQ(hwpt, pt);
+	EXPECT_TRUE(copies(edu, there, IOVA_BASE, 55));
+	EXPECT_EQ(-EBUSY, cdev_destroy(self->fd, hwpt));
+	pt = self->ioas;
+	ASSERT_EQ(0, cdev_attach(edu->fd, &pt));
+	EXPECT_TRUE(copies(edu, self->buffer, IOVA_BASE, 56));
+	EXPECT_EQ(self->pinned + 2, pinned_pages());
+	pt = hwpt;
+	ASSERT_EQ(0, cdev_attach(self->edu[1].fd, &pt));
+	pt = hwpt;
+	ASSERT_EQ(0, cdev_attach(edu->fd, &pt));
+	EXPECT_TRUE(copies(edu, there, IOVA_BASE, 57));
+	ASSERT_EQ(0, cdev_detach(edu->fd));
+	ASSERT_EQ(0, cdev_detach(self->edu[1].fd));
+	EXPECT_EQ(0, cdev_destroy(self->fd, hwpt));
+	EXPECT_EQ(self->pinned, pinned_pages());
+}
+
 /* An interrupt arrives, also after the device has left and come back. */
 TEST_F(cdev, interrupts)
 {
