@@ -38,7 +38,7 @@ lane-image = $(or $(image-$(K)-$(arch)),$(error no lane "$(L)" or no kernel "$(K
 .SUFFIXES:
 .SECONDEXPANSION:
 .PHONY: help run check check-lint check-abi check-consumers check-lsiommu series check-series test shell tree kernel kernel-debug stock-kernel
-.PHONY: images kernel-arm64 stock-kernel-arm64 bench profile deps clean FORCE
+.PHONY: images kernel-arm64 stock-kernel-arm64 bench events plot profile deps clean FORCE
 
 help:
 	@cat $(S)/help.txt
@@ -57,6 +57,13 @@ shell: $$(lane-image)
 
 bench: $(bench-images)
 	@$(S)/bench $(O) $(bench-lanes)
+
+events: $(bench-images)
+	@$(S)/events $(O) $(bench-lanes)
+
+# The figure in the documentation, from what "make bench" left.
+plot:
+	@$(S)/plot $(O)/bench/$(L).json Documentation/driver-api/io_pagetable-speed.svg
 
 # I: the interface; F: functions whose instructions are to be listed.
 I ?= iommufd

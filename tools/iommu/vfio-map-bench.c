@@ -17,13 +17,17 @@
  * Environment (scripts/bench sets it through the kernel's command line):
  *
  *   BENCH=type1|compat|iommufd    the interface
- *   ROWS=all|few|once             once: one repetition of each row
+ *   BENCH=floor                  the module iopt_floor, which only does what
+ *                                cannot be done without
+ *   ROWS=all|few|once            once: each row once, and little memory, for those
+ *                                who count events
  *   ROW=memory,size,live          only this row, again and again, for a profiler
  *
  * A system call that does nothing marks the beginning and the end of each
  * operation for those who watch from outside: see mark().
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,12 +37,14 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "cdev.h"
 #include "vfio_util.h"
 
 #define BASE_IOVA	(4 * GIB)
 #define COPY_IOVA	(8 * GIB)
 #define LIVE_IOVA	(64 * GIB)
 #define LARGE		(512 * MIB)
+#define LARGE_ONCE	(16 * MIB)
 #define ROUNDS		512
 #define ARRAY_SIZE(array)	(sizeof(array) / sizeof((array)[0]))
 
@@ -62,9 +68,9 @@ static inline __u64 instructions(void)
 
 /* ---- the space that is measured ---- */
 
-enum interface { TYPE1, COMPAT, IOMMUFD };
+enum interface { TYPE1, COMPAT, IOMMUFD, FLOOR };
 
-static const char * const interfaces[] = { "type1", "compat", "iommufd" };
+static const char * const interfaces[] = { "type1", "compat", "iommufd", "floor" };
 
 static enum interface interface;
 static struct vfio_env env;
@@ -119,16 +125,64 @@ static int ioas_copy(__u32 to, __u32 from, __u64 iova, __u64 length)
 	return call(IOMMU_IOAS_COPY, &cmd);
 }
 
-static int map(const void *va, __u64 iova, __u64 length)
+/* As drivers/iommu/io_pagetable/iopt_floor.c has them. */
+#define FLOOR_MODULE	"/modules/bench/iopt_floor.ko"
+#define FLOOR_PATH	"/dev/iopt-floor"
+#define FLOOR_MAP	0x6600
+#define FLOOR_UNMAP	0x6601
+
+static int floor_range(unsigned long request, const void *va, __u64 iova, __u64 length)
 {
-	return interface == IOMMUFD ? ioas_map(ioas, va, iova, length) :
-				      dma_map(env.container, va, iova, length);
+	__u64 range[] = { (unsigned long)va, iova, length };
+
+	return call(request, range);
 }
 
-static int unmap(__u64 iova, __u64 length)
+static int open_floor(void)
 {
-	return interface == IOMMUFD ? ioas_unmap(ioas, iova, length) :
-				      dma_unmap(env.container, iova, length);
+	char names[EDU_MAX][PCI_NAME_LEN], device[64];
+	int fd, ret = pci_find(EDU_VENDOR, EDU_DEVICE, names, EDU_MAX);
+
+	if (ret < 1)
+		return ret ? ret : -ENODEV;
+	/* Some IOMMUs learn of a device when a driver takes it. */
+	ret = pci_bind_vfio(names[0]);
+	if (ret)
+		return ret;
+	fd = open(FLOOR_MODULE, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	snprintf(device, sizeof(device), "device=%s", names[0]);
+	ret = syscall(SYS_finit_module, fd, device, 0) ? -errno : 0;
+	close(fd);
+	if (ret)
+		return ret;
+	env.container = open(FLOOR_PATH, O_RDWR | O_CLOEXEC);
+	return env.container < 0 ? -errno : 0;
+}
+
+static int map(const void *va, __u64 iova, __u64 length)
+{
+	switch (interface) {
+	case FLOOR:
+		return floor_range(FLOOR_MAP, va, iova, length);
+	case IOMMUFD:
+		return ioas_map(ioas, va, iova, length);
+	default:
+		return dma_map(env.container, va, iova, length);
+	}
+}
+
+static int unmap(const void *va, __u64 iova, __u64 length)
+{
+	switch (interface) {
+	case FLOOR:
+		return floor_range(FLOOR_UNMAP, va, iova, length);
+	case IOMMUFD:
+		return ioas_unmap(ioas, iova, length);
+	default:
+		return dma_unmap(env.container, iova, length);
+	}
 }
 
 static int unmap_all(void)
@@ -164,6 +218,8 @@ static int open_space(void)
 {
 	int err;
 
+	if (interface == FLOOR)
+		return open_floor();
 	container_is_iommufd = interface != TYPE1;
 	if (interface == TYPE1) {
 		/* The limit of mappings is a container's own, fixed when it is made. */
@@ -285,8 +341,16 @@ struct cost {
 	__u64 unmap;
 };
 
-/* Cheap, alike in all kernels, and nothing else calls them here. */
-enum mark { MARK_MAP = SYS_getppid, MARK_UNMAP = SYS_getpgid, MARK_END = SYS_getsid };
+/*
+ * Cheap, alike in all kernels, and nothing else calls them here. A row's name is
+ * printed after its last operation.
+ */
+enum mark {
+	MARK_MAP = SYS_getppid,
+	MARK_UNMAP = SYS_getpgid,
+	MARK_END = SYS_getsid,
+	MARK_ROW = SYS_getegid,
+};
 
 static void mark(enum mark what)
 {
@@ -306,7 +370,7 @@ static int once(const void *va, __u64 iova, __u64 size, struct cost *cost)
 		return ret;
 	mark(MARK_UNMAP);
 	t2 = instructions();
-	ret = unmap(iova, size);
+	ret = unmap(va, iova, size);
 	t3 = instructions();
 	mark(MARK_END);
 	*cost = (struct cost) { t1 - t0, t3 - t2 };
@@ -321,6 +385,7 @@ static void show(const char *name, const char *size, __u64 live, int err,
 		failures++;
 		return;
 	}
+	mark(MARK_ROW);
 	printf("%-10s %-6s %7llu %12llu %12llu %8llu\n", name, size, live, cost->map,
 	       cost->unmap, nr_runs);
 }
@@ -412,6 +477,7 @@ static int median(const char *va, __u32 count, unsigned int times, struct cost *
 /* ---- rows ---- */
 
 static bool once_only;
+static __u64 large = LARGE;
 
 static void rows_of_size(const struct memory *memory, const char *va)
 {
@@ -423,15 +489,18 @@ static void rows_of_size(const struct memory *memory, const char *va)
 		{ "4K", PAGE_4K, 32 },
 		{ "64K", 64 * KIB, 32 },
 		{ "2M", PAGE_2M, 8 },
-		{ "512M", LARGE, 2 },
+		{ NULL, 0, 2 },
 	};
 	struct cost cost;
 	unsigned int i;
 	int err;
 
 	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
-		err = cheapest(va, sizes[i].size, once_only ? 1 : sizes[i].times, &cost);
-		show(memory->name, sizes[i].name, 0, err, &cost, runs(va, sizes[i].size));
+		__u64 size = sizes[i].name ? sizes[i].size : large;
+
+		err = cheapest(va, size, once_only ? 1 : sizes[i].times, &cost);
+		show(memory->name, sizes[i].name ? sizes[i].name : once_only ? "16M" : "512M",
+		     0, err, &cost, runs(va, size));
 	}
 }
 
@@ -517,76 +586,72 @@ static void row_attach(const struct memory *memory, const char *va)
 		err = join(&edu, &empty.map);
 	empty.unmap = leave(&edu);
 	if (!err)
-		err = map(va, BASE_IOVA, LARGE);
+		err = map(va, BASE_IOVA, large);
 	if (!err) {
 		err = join(&edu, &full.map);
 		full.unmap = leave(&edu);
 		full.map -= full.map < empty.map ? full.map : empty.map;
 		full.unmap -= full.unmap < empty.unmap ? full.unmap : empty.unmap;
-		unmap(BASE_IOVA, LARGE);
+		unmap(va, BASE_IOVA, large);
 	}
-	show("attach", memory->name, 0, err, &full, runs(va, LARGE));
+	show("attach", memory->name, 0, err, &full, runs(va, large));
 }
 
-/*
- * A second domain for the IOAS. The device's id is not told to users of groups;
- * ids are small, and those of other objects are refused.
- */
-static int second_domain(__u32 *hwpt)
+/* A domain made by hand, with the second device in it. */
+static int second_domain(struct edu *edu, __u32 device, __u32 *hwpt)
 {
-	struct iommu_hwpt_alloc cmd = { .size = sizeof(cmd), .pt_id = ioas };
-	int err = -ENOENT;
+	int err = cdev_hwpt_alloc(env.container, device, ioas, hwpt);
+	__u32 pt_id = *hwpt;
 
-	for (cmd.dev_id = 1; cmd.dev_id < 16 && err; cmd.dev_id++) {
-		err = call(IOMMU_HWPT_ALLOC, &cmd);
-		if (err == -ENOTTY || err == -EOPNOTSUPP)
-			return err;
-	}
-	*hwpt = cmd.out_hwpt_id;
-	return err;
+	return err ? err : cdev_attach(edu->fd, &pt_id);
 }
 
-static int destroy(__u32 id)
+static int drop_second_domain(struct edu *edu, __u32 hwpt)
 {
-	struct iommu_destroy cmd = { .size = sizeof(cmd), .id = id };
+	int err = cdev_detach(edu->fd);
 
-	return call(IOMMU_DESTROY, &cmd);
+	return err ? err : cdev_destroy(env.container, hwpt);
 }
 
 /* A second domain for what is mapped, and then MAP and UNMAP with two of them. */
 static void row_second_domain(const struct memory *memory, const char *va)
 {
-	struct cost cost;
+	char names[EDU_MAX][PCI_NAME_LEN];
+	struct edu edu = { .group_fd = -1 };
+	struct cost cost = { 0 };
 	__u64 t0, t1, t2;
-	__u32 hwpt;
+	__u32 device, hwpt = 0;
 	int err;
 
-	err = map(va, BASE_IOVA, LARGE);
+	if (pci_find(EDU_VENDOR, EDU_DEVICE, names, EDU_MAX) < 2)
+		return;
+	edu.fd = cdev_open(names[1]);
+	err = edu.fd < 0 ? edu.fd : cdev_bind(edu.fd, env.container, &device);
+	if (!err)
+		err = map(va, BASE_IOVA, large);
 	if (!err) {
 		mark(MARK_MAP);
 		t0 = instructions();
-		err = second_domain(&hwpt);
+		err = second_domain(&edu, device, &hwpt);
 		t1 = instructions();
 		mark(MARK_UNMAP);
 		if (!err)
-			err = destroy(hwpt);
+			err = drop_second_domain(&edu, hwpt);
 		t2 = instructions();
 		mark(MARK_END);
 		cost = (struct cost) { t1 - t0, t2 - t1 };
-		unmap(BASE_IOVA, LARGE);
+		unmap(va, BASE_IOVA, large);
 	}
-	if (err == -ENOTTY) {
-		printf("%-10s %-6s %7u not offered\n", "domain", memory->name, 0);
-		return;
-	}
-	show("domain", memory->name, 0, err, &cost, runs(va, LARGE));
+	show("domain", memory->name, 0, err, &cost, runs(va, large));
 	if (!err)
-		err = second_domain(&hwpt);
+		err = second_domain(&edu, device, &hwpt);
 	if (!err) {
-		err = cheapest(va, LARGE, once_only ? 1 : 2, &cost);
-		destroy(hwpt);
+		err = cheapest(va, large, once_only ? 1 : 2, &cost);
+		drop_second_domain(&edu, hwpt);
 	}
-	show("two", memory->name, 0, err, &cost, runs(va, LARGE));
+	show("two", memory->name, 0, err, &cost, runs(va, large));
+	if (edu.fd >= 0)
+		close(edu.fd);
 }
 
 /* COPY from one IOAS to another, with a device at each. */
@@ -604,24 +669,24 @@ static void row_copy(const struct memory *memory, const char *va)
 	if (!err)
 		err = join(&edu, &t0);
 	if (!err)
-		err = ioas_map(ioas, va, BASE_IOVA, LARGE);
+		err = ioas_map(ioas, va, BASE_IOVA, large);
 	if (!err) {
 		mark(MARK_MAP);
 		t0 = instructions();
-		err = ioas_copy(cmd.out_ioas_id, ioas, BASE_IOVA, LARGE);
+		err = ioas_copy(cmd.out_ioas_id, ioas, BASE_IOVA, large);
 		t1 = instructions();
 		mark(MARK_UNMAP);
 		if (!err)
-			err = ioas_unmap(cmd.out_ioas_id, COPY_IOVA, LARGE);
+			err = ioas_unmap(cmd.out_ioas_id, COPY_IOVA, large);
 		t2 = instructions();
 		mark(MARK_END);
 		cost = (struct cost) { t1 - t0, t2 - t1 };
 	}
-	ioas_unmap(ioas, BASE_IOVA, LARGE);
+	ioas_unmap(ioas, BASE_IOVA, large);
 	leave(&edu);
-	show("copy", memory->name, 0, err, &cost, runs(va, LARGE));
+	show("copy", memory->name, 0, err, &cost, runs(va, large));
 	compat_ioas(&ioas, true);
-	destroy(cmd.out_ioas_id);
+	cdev_destroy(env.container, cmd.out_ioas_id);
 }
 
 /* ---- memory of the kernel's own ---- */
@@ -673,22 +738,27 @@ static void all_rows(void)
 	for (i = 0; i < NR_MEMORIES; i++)
 		small[i] = alloc(&memories[i], PAGE_2M);
 	for (i = 0; i < NR_MEMORIES; i++) {
-		va = alloc(&memories[i], LARGE);
+		va = alloc(&memories[i], large);
 		if (!va)
 			continue;
 		rows_of_size(&memories[i], va);
-		if (strcmp(memories[i].name, "hugetlb") && strcmp(memories[i].name, "memfd")) {
+		if (interface != FLOOR && strcmp(memories[i].name, "hugetlb") &&
+		    strcmp(memories[i].name, "memfd")) {
 			row_attach(&memories[i], va);
-			row_memory(memories[i].name, va, 0, LARGE);
-			if (interface != TYPE1) {
+			row_memory(memories[i].name, va, 0, large);
+			if (interface != TYPE1)
 				row_copy(&memories[i], va);
+			if (interface == IOMMUFD)
 				row_second_domain(&memories[i], va);
-			}
 		}
-		munmap(va, LARGE);
+		munmap(va, large);
 	}
-	if (!small[0])
+	if (!small[0] || interface == FLOOR)
 		return;
+	if (once_only) {
+		rows_among(small, small[0], 200);
+		return;
+	}
 	rows_among(small, small[0], 20000);
 	rows_among(small, small[0], 200000);
 	row_memory("4K", small[0], 100000, 0);
@@ -786,6 +856,8 @@ int main(void)
 	calibrate();
 	printf("%-10s %-6s %7s %12s %12s %8s\n", "memory", "size", "among", "map", "unmap", "runs");
 	once_only = rows && !strcmp(rows, "once");
+	if (once_only)
+		large = LARGE_ONCE;
 	if (rows && !strcmp(rows, "few"))
 		few_rows();
 	else
