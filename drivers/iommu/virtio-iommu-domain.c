@@ -670,6 +670,7 @@ void viommu_resume_domains(struct viommu *viommu)
 {
 	struct viommu_endpoint *ep, *next;
 	struct viommu_domain *domain;
+	unsigned long id;
 
 	lockdep_assert_held(&viommu->lock);
 	list_for_each_entry(domain, &viommu->domains, node) {
@@ -690,6 +691,11 @@ void viommu_resume_domains(struct viommu *viommu)
 				ep->id, ret);
 			cut_off(viommu, ep);
 		}
+	}
+	/* Those that had been cut off before. */
+	xa_for_each(&viommu->endpoints, id, ep) {
+		if (ep->attached && !ep->domain)
+			cut_off(viommu, ep);
 	}
 }
 

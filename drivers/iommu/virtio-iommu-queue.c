@@ -10,7 +10,7 @@
  * The answers are polled for, since most callers must not sleep. Whoever polls
  * takes in the answers to everybody's requests, in whatever order they come. No
  * lock is held between two polls, nor while the device is notified, which may
- * well be when it does all the work.
+ * well be when it does all the work. The DMA API waits in interrupts, too.
  *
  * An error goes where whoever queued the request wants it, who waits for it: that
  * is how a flow that several processors use at once tells each what became of its
@@ -435,25 +435,27 @@ out_unlock:
 
 /*
  * Tells the device of requests that it has not been told of. A VMM may do all
- * of them before the notification returns, hence without the lock.
+ * of them before the notification returns, hence without the lock. Interrupts
+ * stay off: one that comes between, and waits for what the device is about to be
+ * told of, would wait for the task that it interrupted.
  */
-static unsigned long kick(struct viommu_queue *queue, unsigned long flags)
+static void kick(struct viommu_queue *queue)
+	__must_hold(&queue->lock)
 {
 	struct virtqueue *vq = queue->vq;
 
 	lockdep_assert_held(&queue->lock);
 	if (!queue->unkicked)
-		return flags;
+		return;
 	queue->unkicked = false;
 	if (!virtqueue_kick_prepare(vq))
-		return flags;
+		return;
 	queue->nr_kicks++;
 	queue->nr_kicking++;
-	spin_unlock_irqrestore(&queue->lock, flags);
+	spin_unlock(&queue->lock);
 	virtqueue_notify(vq);
-	spin_lock_irqsave(&queue->lock, flags);
+	spin_lock(&queue->lock);
 	queue->nr_kicking--;
-	return flags;
 }
 
 struct patience {
@@ -495,7 +497,7 @@ void viommu_queue_make_room(struct viommu_queue *queue)
 
 	spin_lock_irqsave(&queue->lock, flags);
 	for (;;) {
-		flags = kick(queue, flags);
+		kick(queue);
 		reap(queue);
 		if (queue->free || queue->closed)
 			break;
@@ -541,7 +543,7 @@ void viommu_queue_wait(struct viommu_queue *queue, struct viommu_flow *flow)
 	seq = queue->seq;
 	queue->nr_waits++;
 	for (;;) {
-		flags = kick(queue, flags);
+		kick(queue);
 		reap(queue);
 		if (answered(queue, flow, seq))
 			break;

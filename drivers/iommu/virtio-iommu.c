@@ -251,6 +251,9 @@ static struct iommu_device *viommu_probe_device(struct device *dev)
 	}
 
 	dev_iommu_priv_set(dev, vdev);
+	/* Suspended before what translates for it, and resumed after that. */
+	if (!device_link_add(dev, viommu->dev, DL_FLAG_STATELESS))
+		dev_warn(dev, "virtio-iommu: may be suspended too late\n");
 	return &viommu->iommu;
 }
 
@@ -272,6 +275,7 @@ static void viommu_release_device(struct device *dev)
 	 * The DMA API must not look for its domain any more.
 	 */
 	set_dma_ops(dev, NULL);
+	device_link_remove(dev, vdev->viommu->dev);
 	dev_iommu_priv_set(dev, NULL);
 	free_dev(vdev);
 }

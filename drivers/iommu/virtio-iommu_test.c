@@ -652,6 +652,9 @@ static bool soft_notify(struct virtqueue *vq)
 						vdev);
 	unsigned long flags;
 
+	/* Who interrupts this and waits for an answer would wait for ever. */
+	if (!irqs_disabled())
+		forbid(soft, "a notification that can be interrupted");
 	spin_lock_irqsave(&soft->lock, flags);
 	soft->nr_notified++;
 	soft_take(soft);
