@@ -61,9 +61,9 @@ bench: $(bench-images)
 events: $(bench-images)
 	@$(S)/events $(O) $(bench-lanes)
 
-# The figure in the documentation, from what "make bench" left.
+# The figure in the documentation, from what "make bench" left; it lands in the clone.
 plot:
-	@$(S)/plot $(O)/bench/$(L).json Documentation/driver-api/io_pagetable-speed.svg
+	@$(S)/plot $(or $(wildcard $(O)/bench/$(L).json),$(error "make bench L=$(L)" comes first)) Documentation/driver-api/io_pagetable-speed.svg
 
 # I: the interface; F: functions whose instructions are to be listed.
 I ?= iommufd

@@ -71,7 +71,10 @@ def measure(out, lane, kernel, interface, rows, name):
     verdict = vm.judge(folder, facts, f'{out}/tree', [PROGRAM], lane, (), False)
     if not verdict.good:
         raise Failed(f'{verdict.reasons}; see {folder}')
-    return rows_of(folder)
+    found = rows_of(folder)
+    if not found:
+        raise Failed(f'no rows; see {folder}')
+    return found
 
 
 @dataclasses.dataclass
@@ -141,14 +144,15 @@ class Guest:
              '-chardev', f'file,id=ktap,path={self.ktap}', *vm.arch(lane).ktap_args, '-qmp', 'stdio'])
         self.process = subprocess.Popen([*command, '-D', self.pipe], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        self.ended = False
         threading.Thread(target=self.swallow, daemon=True).start()
         self.say('qmp_capabilities')
 
     def swallow(self):
         for _ in self.process.stdout:
             pass
-        self.process.wait()
-        self.log.write(b'\n' + END)
+        if not self.ended:
+            self.log.write(b'\n' + END)
 
     def say(self, command, **arguments):
         self.process.stdin.write(json.dumps({'execute': command, 'arguments': arguments}) + '\n')
@@ -183,6 +187,7 @@ class Guest:
             late.cancel()
 
     def end(self):
+        self.ended = True
         self.process.kill()
         self.process.wait()
         os.unlink(self.pipe)
