@@ -143,6 +143,8 @@ int iopt_set_small_pages(struct io_pagetable *iopt, bool small);
 bool iopt_get_small_pages(struct io_pagetable *iopt);
 
 /* Groups and domains */
+int iopt_begin_attach(struct io_pagetable *iopt);
+void iopt_end_attach(struct io_pagetable *iopt, int ret);
 int iopt_attach_group(struct io_pagetable *iopt, struct iommu_group *group);
 int iopt_attach_group_to(struct io_pagetable *iopt, struct iommu_group *group,
 			 struct iommu_domain *domain);

@@ -693,16 +693,37 @@ void iopt_unpin_unused(struct io_pagetable *iopt)
 	mutex_unlock(&iopt->lock);
 }
 
-/* Around an attach: while one is under way, MAP pins at once. */
-static int begin_attach(struct io_pagetable *iopt)
+/**
+ * iopt_begin_attach - pin what is mapped, ahead of an attach
+ * @iopt: the space
+ *
+ * Attaching pins by itself. This is for who attaches under a lock that must not
+ * be held while pages are faulted in: it calls this first, without the lock, and
+ * then the attach finds everything pinned, because MAP pins at once until
+ * iopt_end_attach().
+ *
+ * Context: may sleep, also for faults of user memory; a fatal signal ends it.
+ * Return: 0; -EFAULT if mapped memory is not there; -ENOMEM; -EINTR. Must be
+ * followed by iopt_end_attach() in any case.
+ */
+int iopt_begin_attach(struct io_pagetable *iopt)
 {
 	mutex_lock(&iopt->lock);
 	iopt->nr_attaching++;
 	mutex_unlock(&iopt->lock);
 	return pin_all(iopt);
 }
+EXPORT_SYMBOL_GPL(iopt_begin_attach);
 
-static void end_attach(struct io_pagetable *iopt, int ret)
+/**
+ * iopt_end_attach - balance iopt_begin_attach()
+ * @iopt: the space
+ * @ret: 0 if something was attached since; if not, what was pinned for it and
+ *	 nobody else is unpinned
+ *
+ * Context: may sleep.
+ */
+void iopt_end_attach(struct io_pagetable *iopt, int ret)
 {
 	mutex_lock(&iopt->lock);
 	iopt->nr_attaching--;
@@ -710,6 +731,7 @@ static void end_attach(struct io_pagetable *iopt, int ret)
 	if (ret)
 		iopt_unpin_unused(iopt);
 }
+EXPORT_SYMBOL_GPL(iopt_end_attach);
 
 /*
  * Domains that their owner looks after
@@ -753,7 +775,7 @@ int iopt_domain_add(struct io_pagetable *iopt, struct iommu_domain *domain,
 		goto free_att;
 	}
 
-	ret = begin_attach(iopt);
+	ret = iopt_begin_attach(iopt);
 	if (ret)
 		goto end;
 	mutex_lock(&iopt->attach_lock);
@@ -768,7 +790,7 @@ int iopt_domain_add(struct io_pagetable *iopt, struct iommu_domain *domain,
 	}
 	mutex_unlock(&iopt->attach_lock);
 end:
-	end_attach(iopt, ret);
+	iopt_end_attach(iopt, ret);
 	trace_iopt_attach(iopt, -1, ret);
 	if (!ret)
 		return 0;
@@ -1021,7 +1043,7 @@ static int attach(struct io_pagetable *iopt, struct iommu_group *group,
 		goto free_att;
 	swap(att->reserved, resv.binding);
 
-	ret = begin_attach(iopt);
+	ret = iopt_begin_attach(iopt);
 	if (!ret) {
 		lock_attach(iopt, src);
 		former = src ? find_attachment(src, group, NULL) : NULL;
@@ -1038,7 +1060,7 @@ static int attach(struct io_pagetable *iopt, struct iommu_group *group,
 			mutex_unlock(&src->attach_lock);
 		mutex_unlock(&iopt->attach_lock);
 	}
-	end_attach(iopt, ret);
+	iopt_end_attach(iopt, ret);
 	trace_iopt_attach(iopt, iommu_group_id(group), ret);
 	if (!ret && former) {
 		trace_iopt_detach(src, iommu_group_id(group));

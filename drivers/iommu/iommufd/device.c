@@ -452,6 +452,36 @@ void iommufd_device_unbind(struct iommufd_device *idev)
 }
 EXPORT_SYMBOL_GPL(iommufd_device_unbind);
 
+/* The IOAS that a device is attached to with @pt, or %NULL. */
+static struct iommufd_ioas *ioas_behind(struct iommufd_object *pt)
+{
+	switch (pt->type) {
+	case IOMMUFD_OBJ_IOAS:
+		return container_of(pt, struct iommufd_ioas, obj);
+	case IOMMUFD_OBJ_HWPT:
+		return container_of(pt, struct iommufd_hwpt, obj)->ioas;
+	default:
+		return NULL;
+	}
+}
+
+/* With a reference, or an error. */
+static struct iommufd_ioas *get_ioas_behind(struct iommufd_ctx *ictx, u32 pt_id)
+{
+	struct iommufd_object *pt;
+	struct iommufd_ioas *ioas;
+
+	lockdep_assert_held(&ictx->device_lock);
+	pt = iommufd_object_get(ictx, pt_id, IOMMUFD_OBJ_ANY);
+	if (IS_ERR(pt))
+		return ERR_CAST(pt);
+	ioas = ioas_behind(pt);
+	if (ioas)
+		refcount_inc(&ioas->obj.users);
+	iommufd_object_put(pt);
+	return ioas ?: ERR_PTR(-EINVAL);
+}
+
 /**
  * iommufd_device_attach - let a device use an I/O address space
  * @idev: the device
@@ -475,16 +505,30 @@ int iommufd_device_attach(struct iommufd_device *idev, u32 *pt_id)
 {
 	struct iommufd_ctx *ictx = idev->ictx;
 	struct iommufd_group *g = idev->group;
+	struct iommufd_ioas *ioas;
 	struct iommufd_object *pt;
 	int ret;
 
 	if (mutex_lock_killable(&ictx->device_lock))
 		return -EINTR;
+	ioas = get_ioas_behind(ictx, *pt_id);
+	mutex_unlock(&ictx->device_lock);
+	if (IS_ERR(ioas))
+		return PTR_ERR(ioas);
+
+	/* A page that does not come must not keep others from detaching. */
+	ret = iopt_begin_attach(&ioas->iopt);
+	if (!ret && mutex_lock_killable(&ictx->device_lock))
+		ret = -EINTR;
+	if (ret)
+		goto end_attach;
 	pt = iommufd_object_get(ictx, *pt_id, IOMMUFD_OBJ_ANY);
 	ret = PTR_ERR_OR_ZERO(pt);
 	if (ret)
 		goto unlock;
-	ret = attach_group(ictx, g, pt, idev->attached);
+	/* The id may be another object's by now. */
+	ret = ioas_behind(pt) == ioas ?
+	      attach_group(ictx, g, pt, idev->attached) : -ENOENT;
 	iommufd_object_put(pt);
 	if (ret)
 		goto unlock;
@@ -495,6 +539,9 @@ int iommufd_device_attach(struct iommufd_device *idev, u32 *pt_id)
 	*pt_id = g->hwpt->obj.id;
 unlock:
 	mutex_unlock(&ictx->device_lock);
+end_attach:
+	iopt_end_attach(&ioas->iopt, ret);
+	iommufd_put_ioas(ioas);
 	return ret;
 }
 EXPORT_SYMBOL_GPL(iommufd_device_attach);

@@ -15,9 +15,8 @@
  *   ictx->groups_lock      which groups there are
  *   ictx->objects' xa_lock ids
  *
- * No lock of this folder is held while an IOAS is mapped to or unmapped from.
- * An attach faults in, under device_lock, what was mapped before there was a
- * device: it keeps other devices of the same file waiting, and nobody else.
+ * No lock of this folder is held while an IOAS is mapped to or unmapped from, nor
+ * while an attach faults in what was mapped before there was a device.
  */
 #ifndef __IOMMUFD_PRIVATE_H
 #define __IOMMUFD_PRIVATE_H

@@ -27,6 +27,7 @@ enum stalled {
 	STALLED_COPY,		/* memory that nobody has asked for yet */
 	STALLED_RANGES,		/* where the answer goes */
 	STALLED_ALLOW,		/* where the question comes from */
+	STALLED_ATTACH,		/* a device is to have such memory */
 	STALLED_PIN,		/* an access wants it */
 	STALLED_READ,		/* an access reads it */
 };
@@ -76,6 +77,10 @@ FIXTURE_VARIANT_ADD(stall, allow_iovas) {
 	.what = STALLED_ALLOW,
 };
 
+FIXTURE_VARIANT_ADD(stall, attach) {
+	.what = STALLED_ATTACH,
+};
+
 FIXTURE_VARIANT_ADD(stall, access_pin) {
 	.what = STALLED_PIN,
 };
@@ -88,6 +93,7 @@ static int make_call(void *data)
 {
 	struct call *call = data;
 	__u8 *missing = call->pages + MISSING * PAGE_4K;
+	struct mock mock;
 	__u8 bytes[64];
 	__u64 align;
 	__u32 nr = 4;
@@ -107,6 +113,9 @@ static int make_call(void *data)
 		/* Of zeroes, when they come. */
 		call->err = ioas_allow(call->fd, call->ioas, (void *)missing, 1);
 		call->err = call->err == -EINVAL ? 0 : -EIO;
+		break;
+	case STALLED_ATTACH:
+		call->err = mock_attach(call->fd, call->other, &mock);
 		break;
 	case STALLED_PIN:
 		/* Pages before the missing one must not be held meanwhile. */
