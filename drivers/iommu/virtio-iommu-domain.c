@@ -24,6 +24,7 @@
  */
 #include <linux/device.h>
 #include <linux/ioport.h>
+#include <linux/processor.h>
 #include <linux/slab.h>
 
 #include "virtio-iommu.h"
@@ -57,6 +58,8 @@ struct viommu_batch {
  * @lock: guards what follows
  * @runs: of mappings, by IOVA, never overlapping
  * @live: the device knows it, and is to be told of what is mapped
+ * @leaving: not @live, but the device may still translate by it, until whoever
+ *	left has arrived elsewhere: it is told of UNMAPs
  * @replaying: MAPs may be in flight that nobody but the attach waits for
  * @generation: how often it became live; a mapping of another generation is not
  *	known to the device
@@ -72,6 +75,7 @@ struct viommu_domain {
 	spinlock_t lock; /* what follows */
 	struct rb_root runs;
 	bool live;
+	bool leaving;
 	bool replaying;
 	u32 generation;
 	struct viommu_flow flow;
@@ -319,6 +323,7 @@ static int make_live(struct viommu_domain *domain)
 	if (!++domain->generation)
 		domain->generation = 1;
 	domain->live = true;
+	domain->leaving = false;
 	domain->replaying = true;
 	spin_unlock_irqrestore(&domain->lock, flags);
 
@@ -332,16 +337,36 @@ static int make_live(struct viommu_domain *domain)
 	return ret ?: error;
 }
 
-/* From here on nothing is told the device; nothing is on its way either. */
+/* From here on no MAP is queued, and none is on its way. */
 static void make_idle(struct viommu_domain *domain)
 {
 	unsigned long flags;
 
 	lockdep_assert_held(&domain->viommu->lock);
 	spin_lock_irqsave(&domain->lock, flags);
+	if (domain->live)
+		domain->leaving = true;
 	domain->live = false;
 	spin_unlock_irqrestore(&domain->lock, flags);
 	viommu_queue_wait(&domain->viommu->queue, &domain->flow);
+}
+
+/* Whoever left a domain has arrived elsewhere: the device forgot empty ones. */
+static void forget_empty(struct viommu *viommu)
+{
+	struct viommu_domain *domain;
+	unsigned long flags;
+
+	lockdep_assert_held(&viommu->lock);
+	list_for_each_entry(domain, &viommu->domains, node) {
+		if (!domain->leaving || !list_empty(&domain->endpoints))
+			continue;
+		spin_lock_irqsave(&domain->lock, flags);
+		domain->leaving = false;
+		spin_unlock_irqrestore(&domain->lock, flags);
+		/* They must not overtake what is mapped in its next life. */
+		viommu_queue_wait(&viommu->queue, &domain->flow);
+	}
 }
 
 /*
@@ -365,8 +390,6 @@ static int bind(struct viommu_domain *domain, struct viommu *viommu)
 		goto out_unlock;
 
 	spin_lock_irqsave(&domain->lock, flags);
-	domain->domain.geometry.aperture_start = viommu->first_iova;
-	domain->domain.geometry.aperture_end = viommu->last_iova;
 	/* What was mapped before its limits were known. */
 	for (run = first_run(domain, 0); run; run = next_run(run)) {
 		unsigned int i;
@@ -374,11 +397,14 @@ static int bind(struct viommu_domain *domain, struct viommu *viommu)
 		for (i = 0; i < run->nr; i++) {
 			if (!IS_ALIGNED(run[i].start | (run[i].last + 1) |
 					run[i].phys, align) ||
-			    !valid_range(domain, run[i].start, run[i].last))
+			    run[i].start < viommu->first_iova ||
+			    run[i].last > viommu->last_iova)
 				ret = -EINVAL;
 		}
 	}
 	if (!ret) {
+		domain->domain.geometry.aperture_start = viommu->first_iova;
+		domain->domain.geometry.aperture_end = viommu->last_iova;
 		domain->domain.pgsize_bitmap = viommu->pgsize_bitmap;
 		domain->bypass = domain->domain.type == IOMMU_DOMAIN_IDENTITY &&
 				 viommu->has_bypass;
@@ -444,7 +470,11 @@ static void tell_detached(struct viommu *viommu, struct viommu_endpoint *ep)
  */
 static void cut_off(struct viommu *viommu, struct viommu_endpoint *ep)
 {
-	if (tell_attached(viommu, ep, viommu->no_access, 0))
+	if (!viommu->has_no_access)
+		viommu->has_no_access =
+			!viommu_alloc_domain_id(viommu, &viommu->no_access);
+	if (!viommu->has_no_access ||
+	    tell_attached(viommu, ep, viommu->no_access, 0))
 		tell_detached(viommu, ep);
 }
 
@@ -621,6 +651,7 @@ int viommu_domain_attach(struct iommu_domain *domain, struct viommu_dev *vdev)
 		if (ret == -EOPNOTSUPP)
 			ret = -EINVAL;
 	}
+	forget_empty(viommu);
 out_unlock:
 	mutex_unlock(&viommu->lock);
 	return ret;
@@ -641,10 +672,11 @@ void viommu_endpoint_detach(struct viommu *viommu, struct viommu_endpoint *ep)
 	if (ep->domain)
 		leave_domain(ep);
 	tell_detached(viommu, ep);
+	forget_empty(viommu);
 }
 
 /**
- * viommu_suspend_domains - tell the device no more of any domain
+ * viommu_suspend_domains - tell the device of nothing that is mapped from now on
  * @viommu: the device
  *
  * Context: Process context, may sleep. viommu->lock is held.
@@ -692,6 +724,7 @@ void viommu_resume_domains(struct viommu *viommu)
 			cut_off(viommu, ep);
 		}
 	}
+	forget_empty(viommu);
 	/* Those that had been cut off before. */
 	xa_for_each(&viommu->endpoints, id, ep) {
 		if (ep->attached && !ep->domain)
@@ -786,14 +819,20 @@ static void tell_unmapped(struct viommu_domain *d, u64 start, u64 last)
 	for (;;) {
 		ret = 0;
 		spin_lock_irqsave(&d->lock, flags);
-		if (d->live)
+		if (d->live || d->leaving)
 			ret = viommu_queue_unmap(&d->viommu->queue, &d->flow,
 						 d->id, start, last);
 		spin_unlock_irqrestore(&d->lock, flags);
-		/* A device that is gone translates no more. */
+		/* Nobody can tell a device that is gone. */
 		if (likely(!ret || ret == -ENODEV))
 			return;
-		viommu_queue_make_room(&d->viommu->queue);
+		if (ret == -EAGAIN) {
+			viommu_queue_make_room(&d->viommu->queue);
+		} else {
+			/* Ours may hold what there is to bounce through. */
+			viommu_queue_wait(&d->viommu->queue, &d->flow);
+			cpu_relax();
+		}
 	}
 }
 
@@ -922,8 +961,6 @@ static int viommu_map_extents(struct iommu_domain *domain, unsigned long iova,
 	u64 next = iova;
 
 	*mapped = 0;
-	if (!(domain->type & __IOMMU_DOMAIN_PAGING))
-		return -EINVAL;
 	while (nr && !ret) {
 		unsigned int some = min(nr, MAPPINGS_PER_BATCH);
 
@@ -965,9 +1002,14 @@ static phys_addr_t viommu_iova_to_phys(struct iommu_domain *domain,
 
 static int viommu_attach_dev(struct iommu_domain *domain, struct device *dev)
 {
-	struct viommu_dev *vdev = dev_iommu_priv_get(dev);
-	int ret = viommu_domain_attach(domain, vdev);
+	struct viommu_dev *vdev;
+	int ret = -ENODEV;
 
+	down_read(&viommu_devs_sem);
+	vdev = dev_iommu_priv_get(dev);
+	if (vdev)
+		ret = viommu_domain_attach(domain, vdev);
+	up_read(&viommu_devs_sem);
 	if (ret && ret != -EINVAL)
 		dev_err(dev, "virtio-iommu: attaching failed: %d\n", ret);
 	return ret;

@@ -73,6 +73,7 @@ static int parse_resv_mem(const u8 *value, size_t length,
 {
 	const size_t head = sizeof(struct virtio_iommu_probe_property);
 	struct viommu_resv region;
+	unsigned int i;
 	u8 subtype;
 
 #define AT(field) (offsetof(struct virtio_iommu_probe_resv_mem, field) - head)
@@ -91,13 +92,16 @@ static int parse_resv_mem(const u8 *value, size_t length,
 		*why = "a region that ends before it starts";
 		return -EINVAL;
 	}
-	if (region.start == 0 && region.last == U64_MAX) {
-		*why = "a region that leaves nothing";
-		return -EINVAL;
-	}
 	if (add_region(set, region)) {
 		*why = "too many regions";
 		return -ENOSPC;
+	}
+	/* Maybe once joined. One of each kind can begin there. */
+	for (i = 0; i < set->nr && !set->regions[i].start; i++) {
+		if (set->regions[i].last == U64_MAX) {
+			*why = "regions that leave nothing";
+			return -EINVAL;
+		}
 	}
 	return 0;
 }

@@ -217,22 +217,51 @@ static void reap(struct viommu_queue *queue)
 			error = status_to_errno(READ_ONCE(slot->answer->status));
 		/*
 		 * Nobody can be told; the caller's pages are still mapped if
-		 * this is true.
+		 * this is true. A domain that the device forgot meanwhile is
+		 * no failure.
 		 */
-		if (unlikely(error) &&
-		    slot->request.head.type == VIRTIO_IOMMU_T_UNMAP)
-			dev_err_ratelimited(queue->dev,
-					    "UNMAP [%#llx, %#llx] of domain %u failed: %d\n",
-					    le64_to_cpu(slot->request.unmap.virt_start),
-					    le64_to_cpu(slot->request.unmap.virt_end),
-					    le32_to_cpu(slot->request.unmap.domain),
-					    error);
+		if (unlikely(error) && error != -ENOENT &&
+		    slot->request.head.type == VIRTIO_IOMMU_T_UNMAP) {
+			queue->complaint.start =
+				le64_to_cpu(slot->request.unmap.virt_start);
+			queue->complaint.last =
+				le64_to_cpu(slot->request.unmap.virt_end);
+			queue->complaint.domain =
+				le32_to_cpu(slot->request.unmap.domain);
+			queue->complaint.error = error;
+		}
 		complete_request(queue, slot, error);
 	}
 	if (unlikely(virtqueue_is_broken(queue->vq)) && !queue->closed) {
-		dev_err(queue->dev, "the request queue is broken\n");
+		queue->complaint.broken = true;
 		abandon_requests(queue);
 	}
+}
+
+/* Consoles may need what this IOMMU maps, and so the lock. */
+static void complain(struct viommu_queue *queue)
+{
+	struct viommu_complaint complaint;
+	unsigned long flags;
+
+	spin_lock_irqsave(&queue->lock, flags);
+	complaint = queue->complaint;
+	queue->complaint.error = 0;
+	queue->complaint.broken = false;
+	spin_unlock_irqrestore(&queue->lock, flags);
+	if (complaint.error)
+		dev_err_ratelimited(queue->dev,
+				    "UNMAP [%#llx, %#llx] of domain %u failed: %d\n",
+				    complaint.start, complaint.last,
+				    complaint.domain, complaint.error);
+	if (complaint.broken)
+		dev_err(queue->dev, "the request queue is broken\n");
+}
+
+static bool has_complaint(struct viommu_queue *queue)
+{
+	return unlikely(READ_ONCE(queue->complaint.error) ||
+			READ_ONCE(queue->complaint.broken));
 }
 
 /**
@@ -346,7 +375,8 @@ static void account(struct viommu_queue *queue, unsigned int nr)
  * @nr: how many, at least one
  * @error: gets the error of one that fails; stays until the flow was waited for
  *
- * Context: Any, interrupts off. Takes and releases queue->lock.
+ * Context: Under a lock taken with spin_lock_irqsave(). Takes and releases
+ * queue->lock.
  *
  * Return: how many were queued, from the first on; if that is none, -EAGAIN if
  * the queue is full, for viommu_queue_make_room(), -ENODEV if there is no device,
@@ -361,7 +391,6 @@ int viommu_queue_maps(struct viommu_queue *queue, struct viommu_flow *flow,
 	unsigned int i;
 	int ret = 0;
 
-	lockdep_assert_irqs_disabled();
 	spin_lock(&queue->lock);
 	for (i = 0; i < nr; i++) {
 		struct viommu_mapping *mapping = &mappings[i];
@@ -401,7 +430,8 @@ int viommu_queue_maps(struct viommu_queue *queue, struct viommu_flow *flow,
  *
  * Requests may overtake each other: no MAP in that range may be in flight.
  *
- * Context: Any, interrupts off. Takes and releases queue->lock.
+ * Context: Under a lock taken with spin_lock_irqsave(). Takes and releases
+ * queue->lock.
  *
  * Return: 0, or an error as of viommu_queue_maps(). What the device answers is
  * only reported: nobody could do anything about it.
@@ -412,7 +442,6 @@ int viommu_queue_unmap(struct viommu_queue *queue, struct viommu_flow *flow,
 	struct viommu_slot *slot;
 	int ret;
 
-	lockdep_assert_irqs_disabled();
 	spin_lock(&queue->lock);
 	slot = get_slot(queue);
 	if (IS_ERR(slot)) {
@@ -506,6 +535,8 @@ void viommu_queue_make_room(struct viommu_queue *queue)
 		spin_lock_irqsave(&queue->lock, flags);
 	}
 	spin_unlock_irqrestore(&queue->lock, flags);
+	if (has_complaint(queue))
+		complain(queue);
 }
 
 /* Is there an answer to each of the flow's requests that are older than @seq? */
@@ -553,6 +584,8 @@ void viommu_queue_wait(struct viommu_queue *queue, struct viommu_flow *flow)
 	}
 out_unlock:
 	spin_unlock_irqrestore(&queue->lock, flags);
+	if (has_complaint(queue))
+		complain(queue);
 }
 
 /*

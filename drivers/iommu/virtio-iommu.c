@@ -41,6 +41,8 @@ static LIST_HEAD(viommus);
 static DEFINE_MUTEX(viommus_lock);
 static struct dentry *viommu_debugfs;
 
+DECLARE_RWSEM(viommu_devs_sem);
+
 static const struct iommu_ops viommu_ops;
 
 /*
@@ -63,6 +65,7 @@ struct viommu *viommu_alloc(struct device *dev)
 	viommu->dev = get_device(dev);
 	INIT_LIST_HEAD(&viommu->node);
 	mutex_init(&viommu->lock);
+	spin_lock_init(&viommu->event_lock);
 	xa_init(&viommu->endpoints);
 	INIT_LIST_HEAD(&viommu->domains);
 	ida_init(&viommu->domain_ids);
@@ -276,7 +279,10 @@ static void viommu_release_device(struct device *dev)
 	 */
 	set_dma_ops(dev, NULL);
 	device_link_remove(dev, vdev->viommu->dev);
+	/* It is in its group still, where others may look at it. */
+	down_write(&viommu_devs_sem);
 	dev_iommu_priv_set(dev, NULL);
+	up_write(&viommu_devs_sem);
 	free_dev(vdev);
 }
 
@@ -375,10 +381,10 @@ static bool place_window(struct viommu_dev *vdev, u64 *window)
 	return true;
 }
 
-static void viommu_get_resv_regions(struct device *dev, struct list_head *head)
+static void report_regions(struct device *dev, struct viommu_dev *vdev,
+			   struct list_head *head)
 {
 	const int prot = IOMMU_WRITE | IOMMU_NOEXEC | IOMMU_MMIO;
-	struct viommu_dev *vdev = dev_iommu_priv_get(dev);
 	bool has_msi = false;
 	unsigned int i, j;
 	u64 window;
@@ -406,6 +412,17 @@ static void viommu_get_resv_regions(struct device *dev, struct list_head *head)
 			return;
 	}
 	iommu_dma_get_resv_regions(dev, head);
+}
+
+static void viommu_get_resv_regions(struct device *dev, struct list_head *head)
+{
+	struct viommu_dev *vdev;
+
+	down_read(&viommu_devs_sem);
+	vdev = dev_iommu_priv_get(dev);
+	if (vdev)
+		report_regions(dev, vdev, head);
+	up_read(&viommu_devs_sem);
 }
 
 static const struct iommu_ops viommu_ops = {
@@ -479,15 +496,20 @@ static void handle_events(struct virtqueue *vq)
 {
 	struct viommu *viommu = vq->vdev->priv;
 	struct virtio_iommu_fault *event;
+	unsigned long flags;
 	unsigned int len;
 
+	spin_lock_irqsave(&viommu->event_lock, flags);
 	while ((event = virtqueue_get_buf(vq, &len))) {
+		spin_unlock_irqrestore(&viommu->event_lock, flags);
 		report_fault(viommu, event, len);
+		spin_lock_irqsave(&viommu->event_lock, flags);
+		/* There is room: it has just been taken out. */
 		if (give_event(vq, event))
-			dev_err_ratelimited(viommu->dev,
-					    "a fault buffer is lost\n");
+			break;
 	}
 	virtqueue_kick(vq);
+	spin_unlock_irqrestore(&viommu->event_lock, flags);
 }
 
 /*
@@ -511,10 +533,12 @@ static int find_virtqueues(struct viommu *viommu, struct virtqueue **requestq)
 	return 0;
 }
 
+/* The device may take the first before it is given the second. */
 static int fill_eventq(struct viommu *viommu)
 {
+	unsigned long flags;
 	unsigned int i;
-	int ret;
+	int ret = 0;
 
 	if (!viommu->events) {
 		viommu->nr_events = min_t(unsigned int, MAX_EVENTS,
@@ -524,12 +548,12 @@ static int fill_eventq(struct viommu *viommu)
 		if (!viommu->events)
 			return -ENOMEM;
 	}
-	for (i = 0; i < viommu->nr_events; i++) {
+	spin_lock_irqsave(&viommu->event_lock, flags);
+	for (i = 0; i < viommu->nr_events && !ret; i++)
 		ret = give_event(viommu->eventq, &viommu->events[i]);
-		if (ret)
-			return ret;
-	}
-	return 0;
+	virtqueue_kick(viommu->eventq);
+	spin_unlock_irqrestore(&viommu->event_lock, flags);
+	return ret;
 }
 
 static int read_config(struct viommu *viommu)
@@ -573,7 +597,7 @@ static int read_config(struct viommu *viommu)
 		return -EINVAL;
 	}
 	if (viommu->first_iova >= viommu->last_iova ||
-	    viommu->first_domain >= viommu->last_domain) {
+	    viommu->first_domain > viommu->last_domain) {
 		dev_err(viommu->dev, "IOVAs [%#llx, %#llx] and domains [%u, %u] are of no use\n",
 			viommu->first_iova, viommu->last_iova,
 			viommu->first_domain, viommu->last_domain);
@@ -606,7 +630,11 @@ static int viommu_validate(struct virtio_device *vdev)
 	return 0;
 }
 
-/* The device does nothing any more, and nobody has it do anything. */
+/*
+ * The device does nothing any more, and nobody has it do anything. Until it is
+ * reset it may go on translating what is unmapped meanwhile; but nothing is: every
+ * device is detached, or suspended with the tasks that may have it.
+ */
 static void stop_device(struct viommu *viommu)
 {
 	viommu_queue_close(&viommu->queue);
@@ -644,9 +672,6 @@ static int viommu_probe_virtio(struct virtio_device *vdev)
 			goto err_put;
 		}
 	}
-	ret = viommu_alloc_domain_id(viommu, &viommu->no_access);
-	if (ret)
-		goto err_put;
 	ret = find_virtqueues(viommu, &requestq);
 	if (ret)
 		goto err_put;
@@ -660,7 +685,6 @@ static int viommu_probe_virtio(struct virtio_device *vdev)
 	ret = fill_eventq(viommu);
 	if (ret)
 		goto err_stop;
-	virtqueue_kick(viommu->eventq);
 
 	/* In sysfs it is called like its PCI function or platform device. */
 	ret = iommu_device_sysfs_add(&viommu->iommu, &vdev->dev, NULL, "%s",
@@ -745,9 +769,10 @@ static int viommu_restore(struct virtio_device *vdev)
 	viommu_queue_open(&viommu->queue, requestq);
 	virtio_device_ready(vdev);
 	ret = fill_eventq(viommu);
-	if (ret)
+	if (ret) {
+		stop_device(viommu);
 		return ret;
-	virtqueue_kick(viommu->eventq);
+	}
 	mutex_lock(&viommu->lock);
 	viommu->awake = true;
 	viommu_resume_domains(viommu);

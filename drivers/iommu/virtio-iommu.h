@@ -9,6 +9,8 @@
  *
  * Locks, outermost first:
  *
+ *   viommu_devs_sem  rwsem: the viommu_dev of a device that is in a group; it may
+ *                  go while others of the group are looked at.
  *   viommu->lock   mutex: endpoints, and which domain each is attached to. Held
  *                  while ATTACH, DETACH and PROBE are waited for, and replay.
  *   domain->lock   spinlock, interrupts off: the mappings of a domain. Never
@@ -30,6 +32,7 @@
 #include <linux/mutex.h>
 #include <linux/rbtree.h>
 #include <linux/refcount.h>
+#include <linux/rwsem.h>
 #include <linux/spinlock.h>
 #include <linux/virtio.h>
 #include <linux/xarray.h>
@@ -87,6 +90,22 @@ struct viommu_flow {
 struct viommu_slot;
 
 /**
+ * struct viommu_complaint - what is to be said when no lock is held any more
+ * @start: the first IOVA of an UNMAP that failed
+ * @last: the last
+ * @domain: id of the domain
+ * @error: what the device answered, or 0 if none failed
+ * @broken: the queue is
+ */
+struct viommu_complaint {
+	u64 start;
+	u64 last;
+	u32 domain;
+	int error;
+	bool broken;
+};
+
+/**
  * struct viommu_queue - the request virtqueue
  * @lock: guards all of it
  * @vq: the virtqueue, or %NULL while there is none
@@ -97,6 +116,7 @@ struct viommu_slot;
  * @seq: for the next request
  * @closed: take no further request
  * @unkicked: the device has not been told of some request
+ * @complaint: about what the device did
  * @nr_kicking: who is telling it, waited for before the virtqueue goes
  * @nr_requests: ever queued, for debugfs
  * @nr_waits: how often a flow was waited for, for debugfs
@@ -112,6 +132,7 @@ struct viommu_queue {
 	u64 seq;
 	bool closed;
 	bool unkicked;
+	struct viommu_complaint complaint;
 	unsigned int nr_kicking;
 	u64 nr_requests;
 	u64 nr_waits;
@@ -173,6 +194,7 @@ struct viommu_mapping {
  * @node: in the list of them all
  * @queue: requests
  * @eventq: faults
+ * @event_lock: guards @eventq
  * @events: what @eventq is filled with
  * @nr_events: how many
  * @lock: see the top
@@ -183,7 +205,8 @@ struct viommu_mapping {
  * @probe_size: in bytes, 0 if endpoints are not probed
  * @first_domain: the smallest id of a domain
  * @last_domain: the largest
- * @no_access: id of a domain that nothing is ever mapped in
+ * @no_access: id of a domain that nothing is ever mapped in; @lock
+ * @has_no_access: there is one; @lock
  * @map_flags: VIRTIO_IOMMU_MAP_F_* that may be used
  * @pgsize_bitmap: page sizes
  * @first_iova: the first that it translates
@@ -200,6 +223,7 @@ struct viommu {
 	struct list_head node;
 	struct viommu_queue queue;
 	struct virtqueue *eventq;
+	spinlock_t event_lock; /* eventq */
 	struct virtio_iommu_fault *events;
 	unsigned int nr_events;
 	struct mutex lock; /* see the top */
@@ -215,6 +239,7 @@ struct viommu {
 	u64 pgsize_bitmap;
 	u64 first_iova;
 	u64 last_iova;
+	bool has_no_access;
 	bool has_bypass;
 	bool awake;
 	struct dentry *debugfs;
@@ -255,6 +280,7 @@ struct viommu_dev {
 };
 
 extern const struct iommu_domain_ops viommu_domain_ops;
+extern struct rw_semaphore viommu_devs_sem;
 
 struct viommu *viommu_alloc(struct device *dev);
 void viommu_put(struct viommu *viommu);

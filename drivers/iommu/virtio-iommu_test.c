@@ -12,6 +12,7 @@
 #include <kunit/test.h>
 #include <linux/bitmap.h>
 #include <linux/completion.h>
+#include <linux/delay.h>
 #include <linux/hrtimer.h>
 #include <linux/kthread.h>
 #include <linux/prandom.h>
@@ -229,6 +230,17 @@ static void probe_wrap(struct kunit *test)
 				    "[%#llx, %#llx]", cases[i].start,
 				    cases[i].end);
 	}
+
+	/* Nothing is left by two that are joined; of two kinds they are not. */
+	for (i = 0; i < 2; i++) {
+		answer_init(test, &answer, 2 * WHOLE);
+		put_region(&answer, VIRTIO_IOMMU_RESV_MEM_T_RESERVED, 0x1000,
+			   U64_MAX);
+		put_region(&answer, i ? VIRTIO_IOMMU_RESV_MEM_T_MSI :
+					VIRTIO_IOMMU_RESV_MEM_T_RESERVED, 0,
+			   0xfff);
+		KUNIT_EXPECT_EQ(test, i ? 0 : -EINVAL, parse(&answer, &set));
+	}
 }
 
 /* Ten thousand regions: apart from each other, side by side, and all the same. */
@@ -409,6 +421,7 @@ struct soft_mapping {
  * @nr_pending: how many
  * @late: answer some time after the notification, in random order
  * @stuck: do not answer at all
+ * @hold_attach: do not answer ATTACH
  * @unwritten: return buffers without writing to them
  * @bad_id: return a buffer that is none
  * @timer: answers if @late
@@ -435,6 +448,7 @@ struct soft_device {
 	unsigned int nr_pending;
 	bool late;
 	bool stuck;
+	bool hold_attach;
 	bool unwritten;
 	bool bad_id;
 	struct hrtimer timer;
@@ -540,10 +554,9 @@ static u8 soft_do_unmap(struct soft_device *soft,
 			return VIRTIO_IOMMU_S_RANGE;
 		}
 	}
-	if (!soft_knows(soft, domain)) {
-		forbid(soft, "UNMAP in a domain without endpoints");
+	/* It may have left since the request was queued. */
+	if (!soft_knows(soft, domain))
 		return VIRTIO_IOMMU_S_NOENT;
-	}
 	soft_unmap(soft, domain, start, last);
 	return VIRTIO_IOMMU_S_OK;
 }
@@ -646,6 +659,36 @@ static void soft_take(struct soft_device *soft)
 							  RING_SIZE]);
 }
 
+static bool soft_holds(struct soft_device *soft, u16 head)
+{
+	const struct virtio_iommu_req_head *request =
+		phys_to_virt(virtio64_to_cpu(&soft->vdev,
+					     soft->ring.desc[head].addr));
+
+	return soft->hold_attach && request->type == VIRTIO_IOMMU_T_ATTACH;
+}
+
+/* In order, from the front. What is held stays. */
+static void soft_answer_all(struct soft_device *soft)
+{
+	unsigned int i, nr = soft->nr_pending, nr_held = 0;
+	u16 heads[RING_SIZE], held[RING_SIZE];
+
+	lockdep_assert_held(&soft->lock);
+	memcpy(heads, soft->pending, sizeof(heads));
+	for (i = 0; i < nr; i++) {
+		if (soft_holds(soft, heads[i])) {
+			held[nr_held++] = heads[i];
+			continue;
+		}
+		soft->pending[0] = heads[i];
+		soft->nr_pending = 1;
+		soft_answer(soft, 0);
+	}
+	memcpy(soft->pending, held, sizeof(held));
+	soft->nr_pending = nr_held;
+}
+
 static bool soft_notify(struct virtqueue *vq)
 {
 	struct soft_device *soft = container_of(vq->vdev, struct soft_device,
@@ -666,18 +709,7 @@ static bool soft_notify(struct virtqueue *vq)
 				      HRTIMER_MODE_REL_HARD);
 		soft->armed = soft->nr_pending;
 	} else {
-		/* Taken from the front, so that requests are done in order. */
-		while (soft->nr_pending) {
-			unsigned int i, nr = soft->nr_pending;
-			u16 heads[RING_SIZE];
-
-			memcpy(heads, soft->pending, sizeof(heads));
-			for (i = 0; i < nr; i++) {
-				soft->pending[0] = heads[i];
-				soft->nr_pending = 1;
-				soft_answer(soft, 0);
-			}
-		}
+		soft_answer_all(soft);
 	}
 	spin_unlock_irqrestore(&soft->lock, flags);
 	return true;
@@ -762,8 +794,6 @@ static struct viommu *test_viommu(struct kunit *test, struct device *dev,
 	viommu->last_domain = 1000;
 	viommu->map_flags = VIRTIO_IOMMU_MAP_F_READ | VIRTIO_IOMMU_MAP_F_WRITE;
 	viommu->awake = true;
-	KUNIT_ASSERT_EQ(test, 0,
-			viommu_alloc_domain_id(viommu, &viommu->no_access));
 	return viommu;
 }
 
@@ -1258,6 +1288,76 @@ static void refused_attach(struct kunit *test)
 	iommu_domain_free(e);
 }
 
+struct mover {
+	struct iommu_domain *to;
+	struct viommu_dev *vdev;
+	struct completion done;
+	int ret;
+};
+
+static int move(void *arg)
+{
+	struct mover *mover = arg;
+
+	mover->ret = viommu_domain_attach(mover->to, mover->vdev);
+	complete(&mover->done);
+	return 0;
+}
+
+/*
+ * While the last endpoint is on its way to another domain, the device still
+ * translates for it: what is unmapped is unmapped there before the caller goes on.
+ */
+static void unmap_while_leaving(struct kunit *test)
+{
+	struct viommu_test *t = test->priv;
+	struct iommu_domain *d = test_domain(test, IOMMU_DOMAIN_UNMANAGED);
+	struct iommu_domain *e = test_domain(test, IOMMU_DOMAIN_BLOCKED);
+	struct viommu_dev *vdev = test_dev(test, 0, 0);
+	struct mover mover = { .to = e, .vdev = vdev };
+	struct task_struct *task;
+	unsigned long flags;
+	unsigned int i;
+
+	init_completion(&mover.done);
+	KUNIT_ASSERT_EQ(test, 0, viommu_domain_attach(d, vdev));
+	KUNIT_ASSERT_EQ(test, 0, map_scattered(d, IOVA, 10));
+	t->soft->hold_attach = true;
+	task = kthread_run(move, &mover, "viommu-mover");
+	KUNIT_ASSERT_FALSE(test, IS_ERR(task));
+	for (i = 0; i < 1000 && !READ_ONCE(t->soft->nr_pending); i++)
+		usleep_range(1000, 2000);
+	KUNIT_EXPECT_EQ(test, 1, t->soft->nr_pending);
+	KUNIT_EXPECT_EQ(test, 10, t->soft->nr_mapped);
+
+	KUNIT_EXPECT_EQ(test, 4 * PAGE_SIZE,
+			iommu_unmap(d, IOVA, 4 * PAGE_SIZE));
+	KUNIT_EXPECT_EQ(test, 6, t->soft->nr_mapped);
+	/* What is mapped now is not told, since the device is about to forget. */
+	KUNIT_EXPECT_EQ(test, 0, map_scattered(d, IOVA, 4));
+	KUNIT_EXPECT_EQ(test, 6, t->soft->nr_mapped);
+	KUNIT_EXPECT_FALSE(test, completion_done(&mover.done));
+
+	spin_lock_irqsave(&t->soft->lock, flags);
+	t->soft->hold_attach = false;
+	soft_answer_all(t->soft);
+	spin_unlock_irqrestore(&t->soft->lock, flags);
+	wait_for_completion(&mover.done);
+	KUNIT_EXPECT_EQ(test, 0, mover.ret);
+	KUNIT_EXPECT_EQ(test, 0, t->soft->nr_mapped);
+
+	/* From here on it is nobody's business, and all is there on return. */
+	i = t->soft->nr_requests[VIRTIO_IOMMU_T_UNMAP];
+	KUNIT_EXPECT_EQ(test, PAGE_SIZE, iommu_unmap(d, IOVA, PAGE_SIZE));
+	KUNIT_EXPECT_EQ(test, i, t->soft->nr_requests[VIRTIO_IOMMU_T_UNMAP]);
+	KUNIT_EXPECT_EQ(test, 0, viommu_domain_attach(d, vdev));
+	KUNIT_EXPECT_EQ(test, 9, t->soft->nr_mapped);
+	iommu_unmap(d, IOVA + PAGE_SIZE, 9 * PAGE_SIZE);
+	detach(test, vdev);
+	iommu_domain_free(d);
+	iommu_domain_free(e);
+}
+
 /* A domain of one virtio-iommu is nothing to another. */
 static void foreign_domain(struct kunit *test)
 {
@@ -1593,6 +1693,7 @@ static struct kunit_case viommu_cases[] = {
 	KUNIT_CASE(replay),
 	KUNIT_CASE(shared_endpoint),
 	KUNIT_CASE(refused_attach),
+	KUNIT_CASE(unmap_while_leaving),
 	KUNIT_CASE(foreign_domain),
 	KUNIT_CASE(identity),
 	KUNIT_CASE(blocked),
