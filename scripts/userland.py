@@ -160,6 +160,12 @@ def cpio(root, paths, target):
                        input='\n'.join(sorted(everything)).encode() + b'\n', stdout=out, check=True)
 
 
+def cpio_of(root, target):
+    """An initramfs of all that is in a folder."""
+    cpio(root, [os.path.relpath(f'{folder}/{name}', root)
+                for folder, folders, files in os.walk(root) for name in folders + files], target)
+
+
 def assemble(base, stanza):
     for path in (f'{base}.json', f'{base}.cpio'):
         if os.path.exists(path):

@@ -7,8 +7,10 @@
 
 PCI=/sys/bus/pci/devices
 PATH=/usr/bin:$PATH
+name=${0##*/}
 case_number=0
 failed=0
+before=0	# pages that were pinned before the consumer ran
 pid=
 log=/dev/null
 # A pipe to a program that died is a failed case, not the end of the script.
@@ -42,6 +44,8 @@ check() {
 		failed=1
 	fi
 }
+
+fails() { ! "$@"; }
 
 equal() {
 	[ "$1" = "$2" ] || { echo "# is '$1', not '$2'"; false; }
@@ -91,3 +95,29 @@ bind_vfio() {
 	echo "$1" > /sys/bus/pci/drivers_probe
 	[ "$(driver_of "$1")" = vfio-pci ]
 }
+
+# QEMU with the device passed through to its guest, and RAM_MIB of memory. How,
+# says the script's name: see qemu.
+RAM_MIB=256
+
+qemu_start() {
+	device=vfio-pci,host=$1
+	shift
+	case $name in
+	*-iommufd*)	set -- -object iommufd,id=iommufd0 "$@"
+			device=$device,iommufd=iommufd0 ;;
+	esac
+	case $name in
+	*-memfd*)	memory="memory-backend-memfd,share=on" ;;
+	*)		memory="memory-backend-ram" ;;
+	esac
+	qemu-system-x86_64 -nodefaults -no-user-config -display none -nic none -no-reboot \
+		-accel tcg -cpu max,la57=off -m ${RAM_MIB}M -machine q35,memory-backend=ram \
+		-object $memory,id=ram,size=${RAM_MIB}M "$@" -device "$device" > $log 2>&1 &
+	pid=$!
+}
+
+# Is its guest's memory mapped? The firmware's, and holes, are more and less.
+qemu_pinned() { [ $(($(pinned_pages) - before)) -ge $((RAM_MIB * 255)) ]; }
+
+qemu_version() { qemu-system-x86_64 --version | sed -n 's/.*version \([0-9.]*\).*/\1/p'; }
