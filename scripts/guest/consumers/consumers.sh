@@ -78,8 +78,12 @@ pinned_pages() {
 
 nothing_pinned() { [ "$(pinned_pages)" -eq 0 ]; }
 
-# What a process is charged, in KiB.
-charged_kib() { awk '$1 == "VmLck:" { kib = $2 } END { print kib + 0 }' "/proc/$1/status"; }
+# What a process is charged for (type1), or its user (an iommufd), in KiB.
+accounted_kib() {
+	awk '$1 == "VmLck:" { kib = $2 }
+	     $1 == "ioas:" { for (i = 2; i < NF; i++) if ($i == "pinned") kib += $(i + 1) / 1024 }
+	     END { print int(kib) }' "/proc/$1/status" "/proc/$1/fdinfo"/*
+}
 
 # Addresses of the functions with this vendor and device id, in order.
 pci_find() {
@@ -111,7 +115,12 @@ qemu_start() {
 	*-memfd*)	memory="memory-backend-memfd,share=on" ;;
 	*)		memory="memory-backend-ram" ;;
 	esac
-	qemu-system-x86_64 -nodefaults -no-user-config -display none -nic none -no-reboot \
+	traced=
+	case $name in
+	ioctls-*)	traced="strace -D -ff -y -e trace=ioctl -o /tmp/strace.out" ;;
+	esac
+	# shellcheck disable=SC2086
+	$traced qemu-system-x86_64 -nodefaults -no-user-config -display none -nic none -no-reboot \
 		-accel tcg -cpu max,la57=off -m ${RAM_MIB}M -machine q35,memory-backend=ram \
 		-object $memory,id=ram,size=${RAM_MIB}M "$@" -device "$device" > $log 2>&1 &
 	pid=$!
