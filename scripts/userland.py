@@ -26,8 +26,9 @@ import tempfile
 import tomllib
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-MIRROR = 'http://deb.debian.org/debian'
+MIRROR = os.environ.get('DEBIAN_MIRROR', 'http://deb.debian.org/debian')   # and MIRROR-security
 KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg'
+ARCHITECTURES = {'amd64': 'x86_64-linux-gnu', 'arm64': 'aarch64-linux-gnu'}
 MERGED = ('bin', 'sbin', 'lib', 'lib64')
 
 
@@ -58,9 +59,9 @@ def is_complete(base, stanza):
 class Apt:
     """apt with a configuration and a database of its own."""
 
-    def __init__(self, folder, suites):
+    def __init__(self, folder, suites, architecture):
         self.folder = folder
-        for name in ('lists/partial', 'cache/archives/partial'):
+        for name in ('lists/partial', 'cache/archives/partial', 'parts'):
             os.makedirs(f'{folder}/{name}', exist_ok=True)
         lines = []
         for suite in suites:
@@ -73,19 +74,25 @@ class Apt:
         settings = {
             'Dir::Etc::SourceList': f'{folder}/sources.list', 'Dir::Etc::SourceParts': '/dev/null',
             'Dir::Etc::Preferences': '/dev/null', 'Dir::Etc::PreferencesParts': '/dev/null',
+            'Dir::Etc::Main': '/dev/null', 'Dir::Etc::Parts': f'{folder}/parts',
             'Dir::State': folder, 'Dir::State::Lists': f'{folder}/lists', 'Dir::State::Status': f'{folder}/status',
             'Dir::Cache': f'{folder}/cache', 'Dir::Log': folder,
             'Debug::NoLocking': 'true', 'APT::Sandbox::User': '', 'APT::Get::Assume-Yes': 'true',
             'APT::Install-Recommends': 'false', 'APT::Default-Release': suites[0],
-            'APT::Architecture': 'amd64', 'APT::Update::Post-Invoke-Success::': '', 'Acquire::Retries': '3',
-            'Acquire::Languages': 'none',
+            'APT::Architecture': architecture, 'APT::Architectures': architecture,
+            'Acquire::Retries': '3', 'Acquire::Languages': 'none',
         }
-        self.command = ['apt-get', '-q']
-        for key, value in settings.items():
-            self.command += ['-o', f'{key}={value}']
+        # What is read first says that nothing of the host's is read after it, hooks included.
+        with open(f'{folder}/apt.conf', 'w') as out:
+            for line in subprocess.run(['apt-config', 'dump', 'Acquire'], capture_output=True, text=True,
+                                       check=True).stdout.split('\n'):
+                if not line.startswith(('Acquire ', 'Acquire::IndexTargets', 'Acquire::Languages')):
+                    out.write(f'{line}\n')
+            out.writelines(f'{key} "{value}";\n' for key, value in settings.items())
 
     def run(self, *words):
-        subprocess.run(self.command + list(words), check=True, stdin=subprocess.DEVNULL)
+        subprocess.run(['apt-get', '-q', *words], check=True, stdin=subprocess.DEVNULL,
+                       env=dict(os.environ, APT_CONFIG=f'{self.folder}/apt.conf'))
 
     def download(self, packages):
         """Paths of the packages and of all that they depend on."""
@@ -113,10 +120,10 @@ def needed(paths):
 class Picker:
     """The files of a root that the guest gets."""
 
-    def __init__(self, root):
+    def __init__(self, root, architecture):
         self.root, self.picked = root, set()
         self.libraries = {}
-        for folder in ('usr/lib64', 'usr/lib/x86_64-linux-gnu', 'usr/lib'):
+        for folder in ('usr/lib64', f'usr/lib/{ARCHITECTURES[architecture]}', 'usr/lib'):
             for name in os.listdir(f'{root}/{folder}') if os.path.isdir(f'{root}/{folder}') else ():
                 self.libraries.setdefault(name, f'{folder}/{name}')
 
@@ -171,7 +178,8 @@ def assemble(base, stanza):
         if os.path.exists(path):
             os.unlink(path)
     with tempfile.TemporaryDirectory(prefix=f'{os.path.basename(base)}-', dir=os.path.dirname(base)) as folder:
-        packages = Apt(f'{folder}/apt', stanza['suites']).download(stanza['packages'])
+        architecture = stanza['architecture']
+        packages = Apt(f'{folder}/apt', stanza['suites'], architecture).download(stanza['packages'])
         root = f'{folder}/root'
         os.mkdir(root)
         for name in MERGED:
@@ -179,7 +187,7 @@ def assemble(base, stanza):
             os.symlink(f'usr/{name}', f'{root}/{name}')
         for package in packages:
             unpack(package, root)
-        picker = Picker(root)
+        picker = Picker(root, architecture)
         picker.pick_all(stanza['files'])
         # The guest's /bin is busybox's.
         cpio(root, picker.picked | {'lib', 'lib64'}, f'{folder}/cpio')
