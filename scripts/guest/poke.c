@@ -11,7 +11,7 @@
  * their interrupts. A notification that comes from elsewhere has the driver look.
  */
 #include <dirent.h>
-#include <stdint.h>
+#include <linux/types.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +23,7 @@ int main(int argc, char **argv)
 	char path[64], target[64];
 	struct dirent *entry;
 	int pidfd, poked = 0;
-	uint64_t one = 1;
+	__u64 one = 1;
 	DIR *fds;
 
 	pidfd = argc == 2 ? syscall(SYS_pidfd_open, atoi(argv[1]), 0) : -1;
