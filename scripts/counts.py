@@ -36,8 +36,8 @@ OURS = ('ours type1', 'ours iommufd')
 PEERS = ('6.1 type1', '6.12 type1', '6.12 iommufd')
 TITLES = {
     '4k': '4 KiB pages', 'scattered': 'scattered 4 KiB', 'thp': 'THP', 'hugetlb': 'hugetlb 2 MiB',
-    'memfd': 'memfd hugetlb', 'attach': 'second device:', 'domain': 'second domain:',
-    'two': 'in two domains:', 'copy': 'COPY of', 'unmap-all': 'unmap-all of', 'memory': 'memory'}
+    'memfd': 'memfd hugetlb', 'attach': 'second device:', 'domain': 'device at a HWPT:',
+    'two': 'with that HWPT:', 'copy': 'COPY of', 'unmap-all': 'unmap-all of', 'memory': 'memory'}
 
 
 def key_title(key):

@@ -597,8 +597,11 @@ static void row_attach(const struct memory *memory, const char *va)
 	show("attach", memory->name, 0, err, &full, runs(va, large));
 }
 
-/* A domain made by hand, with the second device in it. */
-static int second_domain(struct edu *edu, __u32 device, __u32 *hwpt)
+/*
+ * A page table made by hand, with the second device in it: a domain of its own only
+ * if the IOMMU of the device cannot use that of the first.
+ */
+static int attach_hwpt(struct edu *edu, __u32 device, __u32 *hwpt)
 {
 	int err = cdev_hwpt_alloc(env.container, device, ioas, hwpt);
 	__u32 pt_id = *hwpt;
@@ -606,15 +609,15 @@ static int second_domain(struct edu *edu, __u32 device, __u32 *hwpt)
 	return err ? err : cdev_attach(edu->fd, &pt_id);
 }
 
-static int drop_second_domain(struct edu *edu, __u32 hwpt)
+static int drop_hwpt(struct edu *edu, __u32 hwpt)
 {
 	int err = cdev_detach(edu->fd);
 
 	return err ? err : cdev_destroy(env.container, hwpt);
 }
 
-/* A second domain for what is mapped, and then MAP and UNMAP with two of them. */
-static void row_second_domain(const struct memory *memory, const char *va)
+/* A HWPT for what is mapped, and then MAP and UNMAP with it. */
+static void row_hwpt(const struct memory *memory, const char *va)
 {
 	char names[EDU_MAX][PCI_NAME_LEN];
 	struct edu edu = { .group_fd = -1 };
@@ -632,11 +635,11 @@ static void row_second_domain(const struct memory *memory, const char *va)
 	if (!err) {
 		mark(MARK_MAP);
 		t0 = instructions();
-		err = second_domain(&edu, device, &hwpt);
+		err = attach_hwpt(&edu, device, &hwpt);
 		t1 = instructions();
 		mark(MARK_UNMAP);
 		if (!err)
-			err = drop_second_domain(&edu, hwpt);
+			err = drop_hwpt(&edu, hwpt);
 		t2 = instructions();
 		mark(MARK_END);
 		cost = (struct cost) { t1 - t0, t2 - t1 };
@@ -644,10 +647,10 @@ static void row_second_domain(const struct memory *memory, const char *va)
 	}
 	show("domain", memory->name, 0, err, &cost, runs(va, large));
 	if (!err)
-		err = second_domain(&edu, device, &hwpt);
+		err = attach_hwpt(&edu, device, &hwpt);
 	if (!err) {
 		err = cheapest(va, large, once_only ? 1 : 2, &cost);
-		drop_second_domain(&edu, hwpt);
+		drop_hwpt(&edu, hwpt);
 	}
 	show("two", memory->name, 0, err, &cost, runs(va, large));
 	if (edu.fd >= 0)
@@ -724,7 +727,9 @@ static void row_memory(const char *name, const char *va, __u32 mappings, __u64 s
 	err = mappings ? map_many(va, mappings) : map(va, BASE_IOVA, size);
 	kernel_memory(&used_then, &slab_then);
 	unmap_all();
-	cost = (struct cost) { slab_then > slab ? slab_then - slab : 0, used_then - used };
+	/* A driver may keep page tables from before: then nothing is added, or less than that. */
+	cost.map = slab_then > slab ? slab_then - slab : 0;
+	cost.unmap = (__s64)(used_then - used) > 0 ? used_then - used : 0;
 	show("memory", name, mappings, err, &cost, mappings ? mappings : runs(va, size));
 }
 
@@ -749,7 +754,7 @@ static void all_rows(void)
 			if (interface != TYPE1)
 				row_copy(&memories[i], va);
 			if (interface == IOMMUFD)
-				row_second_domain(&memories[i], va);
+				row_hwpt(&memories[i], va);
 		}
 		munmap(va, large);
 	}
