@@ -16,10 +16,11 @@
  * The two ways exclude each other, group by group: a group cannot be opened
  * while a device of it is bound, nor a device be bound while its group is open.
  *
- * Locks: dev_set->lock guards that a device is bound, and by which file, and is
- * held around what the driver does at open and close. df->kvm_lock is taken
- * inside of it. Attach and detach need neither: they exclude each other in
- * iommufd, and a file that is in an ioctl is not being closed.
+ * Locks: dev_set->lock guards which file a device belongs to, and is held around
+ * what the driver does at open and close. df->kvm_lock is taken inside of it. Bind,
+ * attach and what undoes them are done with neither, since iommufd may wait in them
+ * for user memory, and others share the lock: they belong to the one file that has
+ * the device, and a file that is in an ioctl is not being closed.
  */
 #include <linux/cdev.h>
 #include <linux/device.h>
@@ -59,7 +60,7 @@ static bool is_emulated(struct vfio_device *device)
 	return device->group->type == VFIO_EMULATED_IOMMU;
 }
 
-/* Whoever is bound keeps the context. */
+/* Whoever is bound keeps the context. The caller is the device's bound_file. */
 static int bind_device(struct vfio_device *device, struct iommufd_ctx *ictx,
 		       u32 *id)
 {
@@ -79,8 +80,6 @@ static int bind_device(struct vfio_device *device, struct iommufd_ctx *ictx,
 			return PTR_ERR(idev);
 		device->iommufd_device = idev;
 	}
-	device->iommufd_ctx = ictx;
-	device->iommufd_id = *id;
 	return 0;
 }
 
@@ -108,7 +107,6 @@ static void unbind_device(struct vfio_device *device)
 		iommufd_device_unbind(device->iommufd_device);
 	device->iommufd_access = NULL;
 	device->iommufd_device = NULL;
-	device->iommufd_ctx = NULL;
 }
 
 /*
@@ -136,46 +134,67 @@ static void unblock_group(struct vfio_group *group)
 	mutex_unlock(&group->group_lock);
 }
 
-static int open_device(struct vfio_device_file *df, struct iommufd_ctx *ictx,
-		       u32 *id)
+/* One file at a time is bound, or about to be, or not yet unbound. */
+static int claim_device(struct vfio_device_file *df)
 {
 	struct vfio_device *device = df->device;
-	int ret;
+	int ret = 0;
 
-	lockdep_assert_held(&device->dev_set->lock);
+	mutex_lock(&device->dev_set->lock);
+	if (device->bound_file)
+		ret = -EINVAL;
+	else
+		WRITE_ONCE(device->bound_file, df);
+	mutex_unlock(&device->dev_set->lock);
+	return ret;
+}
+
+static void release_device(struct vfio_device *device)
+{
+	mutex_lock(&device->dev_set->lock);
+	WRITE_ONCE(device->bound_file, NULL);
+	mutex_unlock(&device->dev_set->lock);
+}
+
+static int open_device(struct vfio_device_file *df, struct iommufd_ctx *ictx,
+		       u32 id)
+{
+	struct vfio_device *device = df->device;
+	int ret = 0;
+
 	if (!try_module_get(device->dev->driver->owner))
 		return -ENODEV;
-	ret = bind_device(device, ictx, id);
-	if (ret)
-		goto put_module;
-
+	mutex_lock(&device->dev_set->lock);
 	device->open_count = 1;
+	device->iommufd_ctx = ictx;
+	device->iommufd_id = id;
 	/* As from a group: the driver takes a reference or forgets it. */
 	mutex_lock(&df->kvm_lock);
 	device->kvm = df->kvm;
 	if (device->ops->open_device)
 		ret = device->ops->open_device(device);
 	mutex_unlock(&df->kvm_lock);
-	if (!ret)
-		return 0;
-
-	device->kvm = NULL;
-	device->open_count = 0;
-	unbind_device(device);
-put_module:
-	module_put(device->dev->driver->owner);
+	if (ret) {
+		device->iommufd_ctx = NULL;
+		device->kvm = NULL;
+		device->open_count = 0;
+	}
+	mutex_unlock(&device->dev_set->lock);
+	if (ret)
+		module_put(device->dev->driver->owner);
 	return ret;
 }
 
 static void close_device(struct vfio_device *device)
 {
-	lockdep_assert_held(&device->dev_set->lock);
+	mutex_lock(&device->dev_set->lock);
 	vfio_assert_device_open(device);
 	if (device->ops->close_device)
 		device->ops->close_device(device);
+	device->iommufd_ctx = NULL;
 	device->kvm = NULL;
 	device->open_count = 0;
-	unbind_device(device);
+	mutex_unlock(&device->dev_set->lock);
 	module_put(device->dev->driver->owner);
 }
 
@@ -208,32 +227,36 @@ long vfio_cdev_bind(struct vfio_device_file *df,
 	ret = block_group(device->group);
 	if (ret)
 		return ret;
-
-	mutex_lock(&device->dev_set->lock);
-	ret = -EINVAL;
-	if (device->bound_file)
-		goto unlock;
-	ictx = iommufd_ctx_from_fd(bind.iommufd);
-	ret = PTR_ERR_OR_ZERO(ictx);
+	ret = claim_device(df);
 	if (ret)
-		goto unlock;
-	ret = open_device(df, ictx, &bind.out_devid);
+		goto unblock;
+	ictx = iommufd_ctx_from_fd(bind.iommufd);
+	if (IS_ERR(ictx)) {
+		ret = PTR_ERR(ictx);
+		goto release;
+	}
+	ret = bind_device(device, ictx, &bind.out_devid);
 	iommufd_ctx_put(ictx);
 	if (ret)
-		goto unlock;
+		goto release;
+	ret = open_device(df, ictx, bind.out_devid);
+	if (ret)
+		goto unbind;
 	if (put_user(bind.out_devid, &arg->out_devid)) {
-		close_device(device);
 		ret = -EFAULT;
-		goto unlock;
+		goto close;
 	}
-	WRITE_ONCE(device->bound_file, df);
 	/* Pairs with the load in vfio_device_file_usable(). */
 	smp_store_release(&df->usable, true);
-	mutex_unlock(&device->dev_set->lock);
 	return 0;
 
-unlock:
-	mutex_unlock(&device->dev_set->lock);
+close:
+	close_device(device);
+unbind:
+	unbind_device(device);
+release:
+	release_device(device);
+unblock:
 	unblock_group(device->group);
 	return ret;
 }
@@ -357,10 +380,9 @@ void vfio_cdev_close(struct vfio_device_file *df)
 
 	if (!df->usable)
 		return;
-	mutex_lock(&device->dev_set->lock);
 	close_device(device);
-	WRITE_ONCE(device->bound_file, NULL);
-	mutex_unlock(&device->dev_set->lock);
+	unbind_device(device);
+	release_device(device);
 	unblock_group(device->group);
 }
 

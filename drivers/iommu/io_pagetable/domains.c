@@ -11,15 +11,15 @@
  * right before its mapping becomes live; mappings that are live by then are
  * found by the attach. Neither stops the other.
  *
- * Work in a domain is done without a lock, under a reference. A domain that
- * leaves has no device any more, so whatever it still translates reaches
- * nobody: nothing is unmapped from it, and tasks that are at work in it see
- * that it is leaving and stop.
+ * Work in a domain is done without a lock, and counted. While devices leave a
+ * domain nobody is at work in it: see begin_quiet(). A domain that leaves has no
+ * device any more, so whatever it still translates reaches nobody: nothing is
+ * unmapped from it, and tasks that are at work in it see that it is leaving and
+ * stop.
  *
  * Protection is the domain's own: what the user asked for, made coherent. Every
  * device that VFIO accepts is behind an IOMMU capable of IOMMU_CACHE.
  */
-#include <linux/completion.h>
 #include <linux/export.h>
 #include <linux/iommu.h>
 #include <linux/iommu-resv.h>
@@ -41,8 +41,9 @@
  * struct iopt_domain - a domain that the mappings of a space go to
  * @node: in iopt->domains; iopt->lock
  * @domain: the IOMMU's side of it
- * @refs: the list, and tasks at work in it
- * @idle: completed with the last reference
+ * @nr_users: tasks at work in it; iopt->lock
+ * @quiet: devices leave it at the moment, which nobody may be at work for;
+ *	   iopt->lock
  * @seq: its number; iopt->lock
  * @leaving: no device is attached any more, stop working for it
  * @coherent: the domain overrides no-snoop requests of devices
@@ -51,9 +52,9 @@
 struct iopt_domain {
 	struct list_head node;
 	struct iommu_domain *domain;
-	refcount_t refs;
-	struct completion idle;
+	unsigned int nr_users;
 	u64 seq;
+	bool quiet;
 	bool leaving;
 	bool coherent;
 	unsigned int nr_attached;
@@ -181,25 +182,70 @@ static void unmap_in_domain(struct iopt_domain *d,
  * All domains
  */
 
-/* The oldest domain younger than @seq, with a reference, or %NULL. */
+/* For something to change about domains; the lock is dropped meanwhile. */
+static void wait_for_change(struct io_pagetable *iopt)
+{
+	DEFINE_WAIT(wait);
+
+	lockdep_assert_held(&iopt->lock);
+	prepare_to_wait(&iopt->claims, &wait, TASK_UNINTERRUPTIBLE);
+	mutex_unlock(&iopt->lock);
+	schedule();
+	finish_wait(&iopt->claims, &wait);
+	mutex_lock(&iopt->lock);
+}
+
+/* The oldest domain younger than @seq, to work in, or %NULL. */
 static struct iopt_domain *get_domain_after(struct io_pagetable *iopt, u64 seq)
 {
 	struct iopt_domain *d;
 
+again:
 	lockdep_assert_held(&iopt->lock);
 	list_for_each_entry(d, &iopt->domains, node) {
 		if (d->seq > seq) {
-			refcount_inc(&d->refs);
+			if (unlikely(d->quiet)) {
+				wait_for_change(iopt);
+				goto again;
+			}
+			d->nr_users++;
 			return d;
 		}
 	}
 	return NULL;
 }
 
-static void put_domain(struct iopt_domain *d)
+static void put_domain(struct io_pagetable *iopt, struct iopt_domain *d)
 {
-	if (refcount_dec_and_test(&d->refs))
-		complete(&d->idle);
+	lockdep_assert_held(&iopt->lock);
+	if (!--d->nr_users && d->quiet)
+		iopt_wake_claims(iopt);
+}
+
+/*
+ * Devices are about to leave @d. 6.1's drivers count on nobody being at work in a
+ * domain then (VT-d's forgets the IOMMUs that an IOTLB flush is walking), so have
+ * whoever is leave, and nobody come until end_quiet(). Tasks at work wait for no
+ * user memory. Who has pfnmap_lock, which device memory needs, never waits here.
+ */
+static void begin_quiet(struct io_pagetable *iopt, struct iopt_domain *d)
+{
+	lockdep_assert_held(&iopt->attach_lock);
+	iopt_pfnmap_lock_all();
+	mutex_lock(&iopt->lock);
+	d->quiet = true;
+	while (d->nr_users)
+		wait_for_change(iopt);
+	mutex_unlock(&iopt->lock);
+}
+
+static void end_quiet(struct io_pagetable *iopt, struct iopt_domain *d)
+{
+	mutex_lock(&iopt->lock);
+	d->quiet = false;
+	iopt_wake_claims(iopt);
+	mutex_unlock(&iopt->lock);
+	iopt_pfnmap_unlock();
 }
 
 /**
@@ -227,23 +273,29 @@ bool iopt_is_filled(struct io_pagetable *iopt, struct iopt_mapping *mapping)
  */
 int iopt_fill_domains(struct io_pagetable *iopt, struct iopt_mapping *mapping)
 {
+	bool pfnmap = umem_is_pfnmap(mapping->umem);
 	struct iopt_domain *d;
 	int ret = 0;
 
+	if (unlikely(pfnmap)) {
+		mutex_unlock(&iopt->lock);
+		iopt_pfnmap_lock_all();
+		mutex_lock(&iopt->lock);
+	}
 	while (!ret && (d = get_domain_after(iopt, mapping->seq))) {
 		bool small_pages = iopt->config.small_pages;
-		bool pfnmap = false;
 
 		mutex_unlock(&iopt->lock);
-		if (umem_is_pfnmap(mapping->umem))
-			pfnmap = iopt_pfnmap_lock(mapping);
 		if (!pfnmap || !umem_is_revoked(mapping->umem))
 			ret = map_in_domain(d, mapping, small_pages);
 		if (!ret)
 			mapping->seq = d->seq;
-		if (pfnmap)
-			iopt_pfnmap_unlock();
-		put_domain(d);
+		mutex_lock(&iopt->lock);
+		put_domain(iopt, d);
+	}
+	if (unlikely(pfnmap)) {
+		mutex_unlock(&iopt->lock);
+		iopt_pfnmap_unlock();
 		mutex_lock(&iopt->lock);
 	}
 	return ret;
@@ -267,9 +319,9 @@ void iopt_clear_domains(struct io_pagetable *iopt,
 	while ((d = get_domain_after(iopt, seq))) {
 		mutex_unlock(&iopt->lock);
 		unmap_in_domain(d, mappings);
-		seq = d->seq;
-		put_domain(d);
 		mutex_lock(&iopt->lock);
+		seq = d->seq;
+		put_domain(iopt, d);
 	}
 	mutex_unlock(&iopt->lock);
 	if (!pfnmap)
@@ -539,11 +591,16 @@ static struct iopt_domain *alloc_domain(struct iommu_domain *domain)
 	if (!d)
 		return NULL;
 	d->domain = domain;
-	refcount_set(&d->refs, 1);
-	init_completion(&d->idle);
-	d->coherent = domain->ops->enforce_cache_coherency &&
-		      domain->ops->enforce_cache_coherency(domain);
 	return d;
+}
+
+/* Drivers can tell when a device is attached. */
+static void enforce_coherency(struct iopt_domain *d)
+{
+	const struct iommu_domain_ops *ops = d->domain->ops;
+
+	d->coherent = ops->enforce_cache_coherency &&
+		      ops->enforce_cache_coherency(d->domain);
 }
 
 /* From here on every new mapping goes to @d too. */
@@ -562,11 +619,13 @@ static void withdraw_domain(struct io_pagetable *iopt, struct iopt_domain *d)
 	mutex_lock(&iopt->lock);
 	list_del(&d->node);
 	iopt_update_align(iopt);
-	mutex_unlock(&iopt->lock);
-
+	/* Whoever waited for it looks again, and finds it no more. */
+	iopt_wake_claims(iopt);
 	WRITE_ONCE(d->leaving, true);
-	put_domain(d);
-	wait_for_completion(&d->idle);
+	d->quiet = true;
+	while (d->nr_users)
+		wait_for_change(iopt);
+	mutex_unlock(&iopt->lock);
 }
 
 /* Brings @d what was mapped before it joined, one mapping at a time. */
@@ -774,6 +833,7 @@ int iopt_domain_add(struct io_pagetable *iopt, struct iommu_domain *domain,
 		ret = -ENOMEM;
 		goto free_att;
 	}
+	enforce_coherency(att->domain);
 
 	ret = iopt_begin_attach(iopt);
 	if (ret)
@@ -875,14 +935,22 @@ static bool alike(const struct iopt_domain *a, const struct iopt_domain *b)
 	       x->geometry.aperture_end == y->geometry.aperture_end;
 }
 
-/* Where devices go that shall not stay: to where they came from, if anywhere. */
-static void take_back(struct iommu_group *group, struct iommu_domain *domain,
-		      struct iommu_domain *from)
+/*
+ * Where devices go that shall not stay: to where they came from, if anywhere. @d
+ * is published if somebody may be at work in it.
+ */
+static void take_back(struct io_pagetable *iopt, struct iommu_group *group,
+		      struct iopt_domain *d, struct iommu_domain *from,
+		      bool published)
 {
+	if (published)
+		begin_quiet(iopt, d);
 	if (from)
 		WARN_ON(iommu_switch_group(from, group));
 	else
-		iommu_detach_group(domain, group);
+		iommu_detach_group(d->domain, group);
+	if (published)
+		end_quiet(iopt, d);
 }
 
 /*
@@ -911,14 +979,17 @@ static struct iopt_domain *join_domain(struct io_pagetable *iopt,
 /*
  * The group is first attached to a domain of its own, which is empty: drivers
  * fill in geometry and page sizes at attach, and until the last check is made
- * the devices reach nothing. They come from @from, a domain of another space, and
- * go back there if something fails; if that is %NULL, they are blocked before.
+ * the devices reach nothing. They come from another space, @src, where they were
+ * attached as @former says, and go back there if something fails; if these are
+ * %NULL, they were blocked before.
  */
 static int attach_group(struct io_pagetable *iopt, struct iopt_attachment *att,
 			const struct iommu_domain *only,
-			struct iommu_domain *from,
+			struct io_pagetable *src,
+			struct iopt_attachment *former,
 			const struct iommu_group_resv *resv)
 {
+	struct iommu_domain *from = former ? former->domain->domain : NULL;
 	struct bus_type *bus = NULL;
 	struct iommu_domain *domain;
 	struct iopt_domain *own, *joined;
@@ -930,15 +1001,24 @@ static int attach_group(struct io_pagetable *iopt, struct iopt_attachment *att,
 	if (!domain)
 		return bus ? -EIO : -ENODEV;
 	ret = iopt->config.nesting ? iommu_enable_nesting(domain) : 0;
-	if (!ret)
-		ret = from ? iommu_switch_group(domain, att->group) :
-			     iommu_attach_group(domain, att->group);
 	if (ret)
 		goto free_domain;
 	ret = -ENOMEM;
 	own = alloc_domain(domain);
 	if (!own)
-		goto detach;
+		goto free_domain;
+	if (former) {
+		begin_quiet(src, former->domain);
+		ret = iommu_switch_group(domain, att->group);
+		end_quiet(src, former->domain);
+	} else {
+		ret = iommu_attach_group(domain, att->group);
+	}
+	if (ret) {
+		kfree(own);
+		goto free_domain;
+	}
+	enforce_coherency(own);
 	ret = reserve_outside_aperture(&att->reserved, &domain->geometry);
 	if (!ret && resv->needs_msi_window)
 		ret = iopt_reserve_msi_window(iopt, &att->reserved,
@@ -946,7 +1026,7 @@ static int attach_group(struct io_pagetable *iopt, struct iopt_attachment *att,
 	if (!ret)
 		ret = reserve_for(iopt, att, domain);
 	if (ret)
-		goto free_own;
+		goto detach;
 
 	joined = join_domain(iopt, att->group, own, only);
 	if (joined) {
@@ -954,7 +1034,7 @@ static int attach_group(struct io_pagetable *iopt, struct iopt_attachment *att,
 			ret = iopt_enter_msi_window(iopt, joined->domain,
 						    att->group);
 		if (ret) {
-			take_back(att->group, joined->domain, from);
+			take_back(iopt, att->group, joined, from, true);
 			unreserve(iopt, att);
 			kfree(own);
 			goto free_domain;
@@ -982,7 +1062,7 @@ static int attach_group(struct io_pagetable *iopt, struct iopt_attachment *att,
 	if (!ret)
 		return 0;
 
-	take_back(att->group, domain, from);
+	take_back(iopt, att->group, own, from, true);
 	withdraw_domain(iopt, own);
 	unreserve(iopt, att);
 	kfree(own);
@@ -991,10 +1071,9 @@ static int attach_group(struct io_pagetable *iopt, struct iopt_attachment *att,
 
 unreserve:
 	unreserve(iopt, att);
-free_own:
-	kfree(own);
 detach:
-	take_back(att->group, domain, from);
+	take_back(iopt, att->group, own, from, false);
+	kfree(own);
 free_domain:
 	iommu_domain_free(domain);
 	return ret;
@@ -1051,9 +1130,7 @@ static int attach(struct io_pagetable *iopt, struct iommu_group *group,
 		    find_attachment(iopt, group, NULL))
 			ret = -EEXIST;
 		else
-			ret = attach_group(iopt, att, only,
-					   former ? former->domain->domain :
-						    NULL, &resv);
+			ret = attach_group(iopt, att, only, src, former, &resv);
 		if (!ret && former)
 			leave_domain(src, former);
 		if (src)
@@ -1159,7 +1236,9 @@ void iopt_detach_group(struct io_pagetable *iopt, struct iommu_group *group)
 		mutex_unlock(&iopt->attach_lock);
 		return;
 	}
+	begin_quiet(iopt, att->domain);
 	iommu_detach_group(att->domain->domain, group);
+	end_quiet(iopt, att->domain);
 	leave_domain(iopt, att);
 	mutex_unlock(&iopt->attach_lock);
 	trace_iopt_detach(iopt, iommu_group_id(group));

@@ -232,6 +232,7 @@ unsigned long umem_pfnmap_begin(void);
 int umem_pfnmap_enter(struct umem *umem, unsigned long begin);
 void umem_pfnmap_leave(struct umem *umem);
 bool iopt_pfnmap_lock(struct iopt_mapping *mappings);
+void iopt_pfnmap_lock_all(void);
 void iopt_pfnmap_unlock(void);
 
 /* access.c */

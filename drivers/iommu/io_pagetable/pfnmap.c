@@ -118,6 +118,14 @@ bool iopt_pfnmap_lock(struct iopt_mapping *mappings)
 }
 
 /**
+ * iopt_pfnmap_lock_all - as iopt_pfnmap_lock(), for any mappings
+ */
+void iopt_pfnmap_lock_all(void)
+{
+	mutex_lock(&pfnmap_lock);
+}
+
+/**
  * iopt_pfnmap_unlock - undo iopt_pfnmap_lock() that returned true
  */
 void iopt_pfnmap_unlock(void)

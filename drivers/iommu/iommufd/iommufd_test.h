@@ -27,6 +27,7 @@ enum {
 	IOMMU_TEST_OP_ACCESS_PAGES = 7,
 	IOMMU_TEST_OP_ACCESS_RW = 8,
 	IOMMU_TEST_OP_SET_TEMP_MEMORY_LIMIT = 9,
+	IOMMU_TEST_OP_ACCESS_REPLACE_IOAS = 11,
 
 	IOMMU_TEST_OP_MOCK_DEVICE = 0x1000,
 	IOMMU_TEST_OP_MD_CHECK_PROT = 0x1001,
@@ -127,6 +128,8 @@ enum mock_resv_type {
  *	the access's file descriptor
  * @access_rw: ACCESS_RW: copies from mapped memory to @uptr, or the other way
  *	round with WRITE. @id is the access's file descriptor
+ * @access_replace_ioas: ACCESS_REPLACE_IOAS: moves an access to another IOAS, or to
+ *	none if that is 0. @id is the access's file descriptor
  * @memory_limit: SET_TEMP_MEMORY_LIMIT: how many bytes of temporary memory a
  *	call may use, as far as the engine can do with so few. For all files.
  *	@id is ignored
@@ -194,6 +197,9 @@ struct iommu_test_cmd {
 			__u32 out_access_fd;
 			__u32 flags;
 		} create_access;
+		struct {
+			__u32 ioas_id;
+		} access_replace_ioas;
 
 		struct {
 			__u32 out_stdev_id;

@@ -675,6 +675,14 @@ static int access_rw(struct mock_access *ma, const struct iommu_test_cmd *cmd)
 	return ret;
 }
 
+static int access_replace_ioas(struct mock_access *ma, u32 ioas_id)
+{
+	if (ioas_id)
+		return iommufd_access_attach(ma->access, ioas_id);
+	iommufd_access_detach(ma->access);
+	return 0;
+}
+
 static int on_access(struct iommufd_ucmd *ucmd)
 {
 	struct iommu_test_cmd *cmd = ucmd->cmd;
@@ -692,6 +700,8 @@ static int on_access(struct iommufd_ucmd *ucmd)
 		ret = access_pages(ucmd, ma);
 	else if (cmd->op == IOMMU_TEST_OP_ACCESS_RW)
 		ret = access_rw(ma, cmd);
+	else if (cmd->op == IOMMU_TEST_OP_ACCESS_REPLACE_IOAS)
+		ret = access_replace_ioas(ma, cmd->access_replace_ioas.ioas_id);
 	else
 		ret = destroy_access_pages(ma, cmd->destroy_access_pages.access_pages_id);
 	fdput(f);
@@ -757,6 +767,7 @@ int iommufd_ioctl_test(struct iommufd_ucmd *ucmd)
 	case IOMMU_TEST_OP_DESTROY_ACCESS_PAGES:
 	case IOMMU_TEST_OP_ACCESS_PAGES:
 	case IOMMU_TEST_OP_ACCESS_RW:
+	case IOMMU_TEST_OP_ACCESS_REPLACE_IOAS:
 		return on_access(ucmd);
 	case IOMMU_TEST_OP_SET_TEMP_MEMORY_LIMIT:
 		return limit_memory(cmd);

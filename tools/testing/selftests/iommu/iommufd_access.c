@@ -119,6 +119,60 @@ TEST_F(access, pins_the_right_pages)
 	EXPECT_EQ(0, space_check_refs(&self->space, self->buffer, BUFFER_SIZE, 1));
 }
 
+/*
+ * An access that moves, or leaves, lets go of what it holds where it was, and finds
+ * what is mapped where it is.
+ */
+TEST_F(access, moves)
+{
+	__u32 pin, there, other;
+	__u8 byte;
+
+	ASSERT_EQ(0, ioas_alloc(self->fd, &other));
+	ASSERT_EQ(0, ioas_map(self->fd, other, self->copy, BUFFER_SIZE, IOVA_BASE));
+	ASSERT_EQ(0, access_pin(self->fd, self->access, true, IOVA_BASE, 4 * PAGE_4K,
+				self->buffer, &pin));
+	EXPECT_EQ(-ENOENT, access_move(self->fd, self->access, other + 1000));
+	EXPECT_EQ(0, mock_check_refs(self->fd, self->buffer, 4 * PAGE_4K, 1));
+
+	ASSERT_EQ(0, access_move(self->fd, self->access, other));
+	EXPECT_EQ(-ENOENT, access_unpin(self->fd, self->access, pin));
+	EXPECT_EQ(0, space_check_refs(&self->space, self->buffer, BUFFER_SIZE, 1));
+	EXPECT_EQ(-EBUSY, iommufd_destroy(self->fd, other));
+	ASSERT_EQ(0, access_pin(self->fd, self->access, true, IOVA_BASE, 4 * PAGE_4K,
+				self->copy, &there));
+	EXPECT_EQ(0, mock_check_refs(self->fd, self->copy, 4 * PAGE_4K, 1));
+
+	/* Nobody tells it of an IOAS that it has left; the other one does. */
+	EXPECT_EQ(0, ioas_unmap(self->fd, self->ioas, IOVA_BASE, BUFFER_SIZE));
+	EXPECT_EQ(0, mock_check_refs(self->fd, self->copy, 4 * PAGE_4K, 1));
+	EXPECT_EQ(0, ioas_unmap(self->fd, other, IOVA_BASE, BUFFER_SIZE));
+	EXPECT_EQ(0, mock_check_refs(self->fd, self->copy, BUFFER_SIZE, 0));
+	EXPECT_EQ(-ENOENT, access_unpin(self->fd, self->access, there));
+
+	/* Nowhere there is nothing. */
+	ASSERT_EQ(0, ioas_map(self->fd, other, self->copy, BUFFER_SIZE, IOVA_BASE));
+	ASSERT_EQ(0, access_pin(self->fd, self->access, true, IOVA_BASE, PAGE_4K, self->copy,
+				&there));
+	ASSERT_EQ(0, access_move(self->fd, self->access, 0));
+	EXPECT_EQ(0, mock_check_refs(self->fd, self->copy, BUFFER_SIZE, 0));
+	EXPECT_EQ(-ENOENT, access_pin(self->fd, self->access, true, IOVA_BASE, PAGE_4K, NULL,
+				      &there));
+	EXPECT_EQ(-ENOENT, access_rw(self->fd, self->access, false, IOVA_BASE, &byte, 1));
+	ASSERT_EQ(0, access_move(self->fd, self->access, 0));
+	EXPECT_EQ(0, iommufd_destroy(self->fd, other));
+
+	/* It pins whole pages, so that everything must consist of such. */
+	ASSERT_EQ(0, ioas_alloc(self->fd, &other));
+	ASSERT_EQ(0, ioas_map(self->fd, other, self->copy + 100, 1000, IOVA_BASE + 100));
+	EXPECT_EQ(-EADDRINUSE, access_move(self->fd, self->access, other));
+	EXPECT_EQ(0, access_move(self->fd, self->reader, other));
+	EXPECT_EQ(0, access_rw(self->fd, self->reader, false, IOVA_BASE + 100, &byte, 1));
+	EXPECT_EQ(0, access_move(self->fd, self->access, self->ioas));
+	EXPECT_EQ(0, access_move(self->fd, self->reader, self->ioas));
+	EXPECT_EQ(0, iommufd_destroy(self->fd, other));
+}
+
 TEST_F(access, pin_refused)
 {
 	__u64 iova = IOVA_OTHER;

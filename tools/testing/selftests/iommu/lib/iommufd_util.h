@@ -139,6 +139,8 @@ int access_create(int fd, __u32 ioas, bool pins);
 /* With @va, only if that is the memory which is mapped there. */
 int access_pin(int fd, int access, bool write, __u64 iova, __u64 length, void *va, __u32 *pin);
 int access_unpin(int fd, int access, __u32 pin);
+/* To another IOAS, or to none if @ioas is 0. */
+int access_move(int fd, int access, __u32 ioas);
 int access_rw(int fd, int access, bool write, __u64 iova, void *data, __u64 length);
 
 /* ---- pages that do not come by themselves (uffd.c) ---- */

@@ -155,6 +155,13 @@ int access_unpin(int fd, int access, __u32 pin)
 	return test_cmd(fd, IOMMU_TEST_OP_DESTROY_ACCESS_PAGES, access, &cmd);
 }
 
+int access_move(int fd, int access, __u32 ioas)
+{
+	struct iommu_test_cmd cmd = { .access_replace_ioas.ioas_id = ioas };
+
+	return test_cmd(fd, IOMMU_TEST_OP_ACCESS_REPLACE_IOAS, access, &cmd);
+}
+
 int access_rw(int fd, int access, bool write, __u64 iova, void *data, __u64 length)
 {
 	struct iommu_test_cmd cmd = {
