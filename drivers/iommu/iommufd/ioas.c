@@ -302,6 +302,7 @@ static bool leaves_space(u32 flags, u64 iova, u64 length)
 
 int iommufd_ioctl_map(struct iommufd_ucmd *ucmd)
 {
+	struct iommu_ioas_map __user *reply = ucmd->ubuffer;
 	struct iommu_ioas_map *cmd = ucmd->cmd;
 	struct iommufd_ioas *ioas;
 	u64 end;
@@ -327,13 +328,14 @@ int iommufd_ioctl_map(struct iommufd_ucmd *ucmd)
 				    cmd->length, map_prot(cmd->flags),
 				    map_flags(cmd->flags));
 	if (!ret)
-		ret = iommufd_respond(ucmd, sizeof(*cmd));
+		ret = put_user(cmd->iova, &reply->iova);
 	iommufd_put_ioas(ioas);
 	return ret;
 }
 
 int iommufd_ioctl_map_file(struct iommufd_ucmd *ucmd)
 {
+	struct iommu_ioas_map_file __user *reply = ucmd->ubuffer;
 	struct iommu_ioas_map_file *cmd = ucmd->cmd;
 	struct iommufd_ioas *ioas;
 	struct file *file;
@@ -363,7 +365,7 @@ int iommufd_ioctl_map_file(struct iommufd_ucmd *ucmd)
 			    map_flags(cmd->flags));
 	fput(file);
 	if (!ret)
-		ret = iommufd_respond(ucmd, sizeof(*cmd));
+		ret = put_user(cmd->iova, &reply->iova);
 put_ioas:
 	iommufd_put_ioas(ioas);
 	return ret;
@@ -376,6 +378,7 @@ put_ioas:
  */
 int iommufd_ioctl_copy(struct iommufd_ucmd *ucmd)
 {
+	struct iommu_ioas_copy __user *reply = ucmd->ubuffer;
 	struct iommu_ioas_copy *cmd = ucmd->cmd;
 	struct iommufd_ioas *src, *dst;
 	u64 last;
@@ -405,7 +408,7 @@ int iommufd_ioctl_copy(struct iommufd_ucmd *ucmd)
 				cmd->src_iova, cmd->length,
 				map_prot(cmd->flags), map_flags(cmd->flags));
 	if (!ret)
-		ret = iommufd_respond(ucmd, sizeof(*cmd));
+		ret = put_user(cmd->dst_iova, &reply->dst_iova);
 	iommufd_put_ioas(dst);
 put_src:
 	iommufd_put_ioas(src);
@@ -434,6 +437,7 @@ static int unmap_range(const struct iommu_ioas_unmap *cmd, bool all, u64 *last)
 
 int iommufd_ioctl_unmap(struct iommufd_ucmd *ucmd)
 {
+	struct iommu_ioas_unmap __user *reply = ucmd->ubuffer;
 	struct iommu_ioas_unmap *cmd = ucmd->cmd;
 	bool all = !cmd->iova && cmd->length == U64_MAX;
 	struct iommufd_ioas *ioas;
@@ -452,7 +456,7 @@ int iommufd_ioctl_unmap(struct iommufd_ucmd *ucmd)
 		if (ret == -EINVAL || (!ret && !cmd->length && !all))
 			ret = -ENOENT;
 	}
-	if (iommufd_respond(ucmd, sizeof(*cmd)) && !ret)
+	if (put_user(cmd->length, &reply->length) && !ret)
 		ret = -EFAULT;
 	iommufd_put_ioas(ioas);
 	return ret;
