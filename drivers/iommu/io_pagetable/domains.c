@@ -301,9 +301,16 @@ int iopt_fill_domains(struct io_pagetable *iopt, struct iopt_mapping *mapping)
 	return ret;
 }
 
+static bool any_pfnmap(const struct iopt_mapping *mappings)
+{
+	while (mappings && !umem_is_pfnmap(mappings->umem))
+		mappings = mappings->next;
+	return mappings;
+}
+
 /**
  * iopt_clear_domains - take mappings out of every domain that they are in
- * @iopt: the space, not locked
+ * @iopt: the space, locked; the lock is dropped for the work
  * @mappings: the first of a chain of mappings that the caller claimed
  *
  * When it returns, no device reaches any of them. Allocates nothing.
@@ -311,11 +318,16 @@ int iopt_fill_domains(struct io_pagetable *iopt, struct iopt_mapping *mapping)
 void iopt_clear_domains(struct io_pagetable *iopt,
 			struct iopt_mapping *mappings)
 {
-	bool pfnmap = iopt_pfnmap_lock(mappings);
+	bool pfnmap = any_pfnmap(mappings);
 	struct iopt_domain *d;
 	u64 seq = 0;
 
-	mutex_lock(&iopt->lock);
+	if (unlikely(pfnmap)) {
+		/* It comes before iopt->lock. */
+		mutex_unlock(&iopt->lock);
+		iopt_pfnmap_lock(mappings);
+		mutex_lock(&iopt->lock);
+	}
 	while ((d = get_domain_after(iopt, seq))) {
 		mutex_unlock(&iopt->lock);
 		unmap_in_domain(d, mappings);
@@ -323,7 +335,6 @@ void iopt_clear_domains(struct io_pagetable *iopt,
 		seq = d->seq;
 		put_domain(iopt, d);
 	}
-	mutex_unlock(&iopt->lock);
 	if (!pfnmap)
 		return;
 	/* Nothing is left to be revoked. */

@@ -92,63 +92,6 @@ struct umem_chunk {
 	struct umem_extent extents[];
 };
 
-enum {
-	UMEM_WRITABLE,		/* never changes */
-	UMEM_FILE,		/* never changes: memory of a file */
-	UMEM_COUNTED,		/* seen by iopt_change_process(), its lock */
-	UMEM_PINNED,		/* set last, when extents can be read */
-	UMEM_PFNMAP,		/* while pinned: some of it is device memory */
-	UMEM_REVOKED,		/* which is in no domain any more; pfnmap.c */
-	UMEM_REVOKING,		/* which is about to be so */
-	UMEM_PIN_LOCK,		/* bit lock: somebody pins or moves the umem */
-};
-
-/**
- * struct umem - a range of user memory, pinned once whoever maps it
- * @refs: mappings, and pins under way
- * @lock: see the fields below
- * @flags: UMEM_*
- * @owner: whose memory, who pays; @lock
- * @uaddr: page-aligned address of the first page in @owner's mm, or in the
- *	   file; @lock
- * @npages: its length
- * @charged: pages charged for the extents; @lock
- * @first: the first extent; all there is of one if memory is contiguous
- * @chunks: the other extents
- * @singles: pages pinned one by one while the umem itself is not; @lock
- *
- * Extents are written under UMEM_PIN_LOCK before UMEM_PINNED is set, and do
- * not change until it is cleared.
- */
-struct umem {
-	refcount_t refs;
-	spinlock_t lock;	/* of owner, uaddr, charged and singles */
-	unsigned long flags;
-	struct umem_owner *owner;
-	unsigned long uaddr;
-	unsigned long npages;
-	unsigned long charged;
-	struct umem_extent first;
-	struct umem_chunk *chunks;
-	struct umem_singles *singles;
-};
-
-/**
- * struct umem_iter - a place among the extents of a pinned umem
- * @pfn: the page at that place
- * @npages: pages from there to the end of the extent
- * @extent: the extent that they belong to
- * @left: extents after it in the same chunk
- * @next: the chunk after that
- */
-struct umem_iter {
-	unsigned long pfn;
-	unsigned long npages;
-	const struct umem_extent *extent;
-	u32 left;
-	const struct umem_chunk *next;
-};
-
 enum mapping_state {
 	MAPPING_LIVE,
 	MAPPING_NEW,		/* claimed by the MAP or COPY that makes it */
@@ -186,6 +129,66 @@ struct iopt_mapping {
 	u8 state;
 	u8 prot;
 	bool uaddr_invalid;
+};
+
+enum {
+	UMEM_WRITABLE,		/* never changes */
+	UMEM_FILE,		/* never changes: memory of a file */
+	UMEM_COUNTED,		/* seen by iopt_change_process(), its lock */
+	UMEM_PINNED,		/* set last, when extents can be read */
+	UMEM_PFNMAP,		/* while pinned: some of it is device memory */
+	UMEM_REVOKED,		/* which is in no domain any more; pfnmap.c */
+	UMEM_REVOKING,		/* which is about to be so */
+	UMEM_PIN_LOCK,		/* bit lock: somebody pins or moves the umem */
+};
+
+/**
+ * struct umem - a range of user memory, pinned once whoever maps it
+ * @refs: mappings, and pins under way
+ * @lock: see the fields below
+ * @flags: UMEM_*
+ * @owner: whose memory, who pays; @lock
+ * @uaddr: page-aligned address of the first page in @owner's mm, or in the
+ *	   file; @lock
+ * @npages: its length
+ * @charged: pages charged for the extents; @lock
+ * @first: the first extent; all there is of one if memory is contiguous
+ * @chunks: the other extents
+ * @singles: pages pinned one by one while the umem itself is not; @lock
+ * @mapping: the mapping for which the memory was described, so that a MAP
+ *	     allocates once; copies are allocated by themselves
+ *
+ * Extents are written under UMEM_PIN_LOCK before UMEM_PINNED is set, and do
+ * not change until it is cleared.
+ */
+struct umem {
+	refcount_t refs;
+	spinlock_t lock;	/* of owner, uaddr, charged and singles */
+	unsigned long flags;
+	struct umem_owner *owner;
+	unsigned long uaddr;
+	unsigned long npages;
+	unsigned long charged;
+	struct umem_extent first;
+	struct umem_chunk *chunks;
+	struct umem_singles *singles;
+	struct iopt_mapping mapping;
+};
+
+/**
+ * struct umem_iter - a place among the extents of a pinned umem
+ * @pfn: the page at that place
+ * @npages: pages from there to the end of the extent
+ * @extent: the extent that they belong to
+ * @left: extents after it in the same chunk
+ * @next: the chunk after that
+ */
+struct umem_iter {
+	unsigned long pfn;
+	unsigned long npages;
+	const struct umem_extent *extent;
+	u32 left;
+	const struct umem_chunk *next;
 };
 
 static inline unsigned long mapping_npages(const struct iopt_mapping *mapping)

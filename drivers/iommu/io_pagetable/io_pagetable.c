@@ -122,6 +122,8 @@ static void erase_mapping(struct io_pagetable *iopt,
 static void free_mapping(struct io_pagetable *iopt,
 			 struct iopt_mapping *mapping)
 {
+	u64 start = mapping->start, last = mapping->last;
+	struct umem *umem = mapping->umem;
 	unsigned long npages;
 
 	/*
@@ -130,12 +132,14 @@ static void free_mapping(struct io_pagetable *iopt,
 	 */
 	if (WARN_ON_ONCE(mapping->nr_pins))
 		return;
-	npages = umem_put(mapping->umem);
-	if (npages)
-		trace_iopt_unpin(iopt, mapping->start, mapping->last, npages);
 	if (unlikely(mapping->dirty))
 		kvfree(mapping->dirty);
-	kmem_cache_free(mapping_cache, mapping);
+	if (mapping != &umem->mapping)
+		kmem_cache_free(mapping_cache, mapping);
+	/* The other one goes with the memory. */
+	npages = umem_put(umem);
+	if (npages)
+		trace_iopt_unpin(iopt, start, last, npages);
 }
 
 /*
@@ -473,12 +477,12 @@ static int finish_map(struct io_pagetable *iopt, struct iopt_mapping *mappings,
 			mapping->state = MAPPING_LIVE;
 		}
 	}
-	mutex_unlock(&iopt->lock);
-	if (!ret)
+	if (!ret) {
+		mutex_unlock(&iopt->lock);
 		return 0;
+	}
 
 	iopt_clear_domains(iopt, mappings);
-	mutex_lock(&iopt->lock);
 	erase_mappings(iopt, mappings, NULL);
 	mutex_unlock(&iopt->lock);
 	free_mappings(iopt, mappings);
@@ -486,22 +490,17 @@ static int finish_map(struct io_pagetable *iopt, struct iopt_mapping *mappings,
 }
 
 /* A NEW mapping, whose bounds count from 0 as yet. */
-static struct iopt_mapping *alloc_mapping(u64 start, u64 last, u64 offset,
-					  int prot)
+static void init_mapping(struct iopt_mapping *mapping, u64 start, u64 last,
+			 struct umem *umem, u64 offset, int prot)
 {
-	struct iopt_mapping *mapping;
-
-	mapping = kmem_cache_alloc(mapping_cache, GFP_KERNEL_ACCOUNT);
-	if (!mapping)
-		return NULL;
 	*mapping = (struct iopt_mapping) {
 		.start = start,
 		.last = last,
+		.umem = umem,
 		.offset = offset,
 		.prot = prot,
 		.state = MAPPING_NEW,
 	};
-	return mapping;
 }
 
 /* Names the caller as owner of @umem, the same one as last time if possible. */
@@ -537,17 +536,13 @@ static int map_memory(struct io_pagetable *iopt, u64 *iova, unsigned long at,
 	    check_add_overflow(at, (unsigned long)length - 1, &end))
 		return -EINVAL;
 
-	mapping = alloc_mapping(0, length - 1, offset, prot);
-	if (!mapping)
-		return -ENOMEM;
 	umem = umem_alloc(at - offset,
 			  ((offset + (length - 1)) >> PAGE_SHIFT) + 1,
 			  prot & IOMMU_WRITE);
-	if (!umem) {
-		kmem_cache_free(mapping_cache, mapping);
+	if (!umem)
 		return -ENOMEM;
-	}
-	mapping->umem = umem;
+	mapping = &umem->mapping;
+	init_mapping(mapping, 0, length - 1, umem, offset, prot);
 
 	mutex_lock(&iopt->lock);
 	ret = place_mappings(iopt, mapping, *iova, at, length, flags);
@@ -677,14 +672,14 @@ static int copy_mappings(struct io_pagetable *iopt, u64 start, u64 last,
 	     mapping = iopt_next_mapping(mapping)) {
 		from = max(start, mapping->start);
 		to = min(last, mapping->last);
-		copy = alloc_mapping(from - start, to - start,
-				     mapping->offset + (from - mapping->start),
-				     prot ?: mapping->prot);
+		copy = kmem_cache_alloc(mapping_cache, GFP_KERNEL_ACCOUNT);
 		if (!copy) {
 			ret = -ENOMEM;
 			break;
 		}
-		copy->umem = mapping->umem;
+		init_mapping(copy, from - start, to - start, mapping->umem,
+			     mapping->offset + (from - mapping->start),
+			     prot ?: mapping->prot);
 		umem_get(copy->umem);
 		*tail = copy;
 		tail = &copy->next;
@@ -809,16 +804,30 @@ again:
 	return 0;
 }
 
-/* Ends mappings that the caller claimed; returns the bytes they covered. */
+/* Does an in-kernel user hold pages of any? Of claimed ones it gets no more. */
+static bool any_held(struct io_pagetable *iopt, struct iopt_mapping *mappings)
+{
+	lockdep_assert_held(&iopt->lock);
+	while (mappings && !mappings->nr_pins)
+		mappings = mappings->next;
+	return mappings;
+}
+
+/*
+ * Ends mappings that the caller claimed in a space that it has locked; returns
+ * the bytes they covered, with the space unlocked.
+ */
 static u64 end_mappings(struct io_pagetable *iopt, struct iopt_mapping *claimed)
 {
 	struct iopt_mapping *mapping;
 	u64 bytes = 0;
 
-	iopt_ask_to_unpin(iopt, claimed);
+	if (any_held(iopt, claimed)) {
+		mutex_unlock(&iopt->lock);
+		iopt_ask_to_unpin(iopt, claimed);
+		mutex_lock(&iopt->lock);
+	}
 	iopt_clear_domains(iopt, claimed);
-
-	mutex_lock(&iopt->lock);
 	for (mapping = claimed; mapping; mapping = mapping->next) {
 		bytes += mapping->last - mapping->start + 1;
 		erase_mapping(iopt, mapping);
@@ -859,9 +868,10 @@ int iopt_unmap(struct io_pagetable *iopt, u64 start, u64 last,
 	*unmapped = 0;
 	mutex_lock(&iopt->lock);
 	ret = claim_range(iopt, start, last, flags, &claimed);
-	mutex_unlock(&iopt->lock);
 	if (claimed)
 		*unmapped = end_mappings(iopt, claimed);
+	else
+		mutex_unlock(&iopt->lock);
 	trace_iopt_unmap(iopt, start, last, *unmapped, ret);
 	return ret;
 }
@@ -1414,9 +1424,10 @@ void iopt_destroy(struct io_pagetable *iopt)
 	/* Nobody else can hold a claim, so that nothing waits or fails. */
 	mutex_lock(&iopt->lock);
 	claim_range(iopt, 0, U64_MAX, 0, &claimed);
-	mutex_unlock(&iopt->lock);
 	if (claimed)
 		end_mappings(iopt, claimed);
+	else
+		mutex_unlock(&iopt->lock);
 	iopt_pfnmap_end_space(iopt);
 	umem_owner_put(iopt->owner);
 	iommu_msi_window_put(iopt->msi_window);

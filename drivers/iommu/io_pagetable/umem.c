@@ -426,9 +426,9 @@ static struct umem_source umem_source(struct umem *umem)
 }
 
 /* Pins pages of @mm, which the caller keeps alive. */
-static long pin_pages(struct mm_struct *mm, unsigned long uaddr,
-		      unsigned long npages, unsigned int gup_flags,
-		      struct page **pages)
+static inline long pin_pages(struct mm_struct *mm, unsigned long uaddr,
+			     unsigned long npages, unsigned int gup_flags,
+			     struct page **pages)
 {
 	long ret;
 
@@ -490,9 +490,9 @@ static long pin_own_pages(struct mm_struct *mm, unsigned long uaddr,
 	return npages;
 }
 
-static long pin_batch(struct mm_struct *mm, unsigned long uaddr,
-		      unsigned long npages, bool writable,
-		      unsigned int gup_flags, struct page **pages)
+static inline long pin_batch(struct mm_struct *mm, unsigned long uaddr,
+			     unsigned long npages, bool writable,
+			     unsigned int gup_flags, struct page **pages)
 {
 	long ret;
 
@@ -644,11 +644,12 @@ static int record_range(struct umem_recorder *rec, struct mm_struct *mm,
 			unsigned long uaddr, unsigned long npages,
 			struct page **pages, unsigned long batch)
 {
-	unsigned long start = rec->index, done;
+	unsigned long start = rec->index;
 	unsigned int round = 0;
 
-	while ((done = rec->index - start) < npages) {
-		unsigned long n = min(npages - done, batch), recorded;
+	for (;;) {
+		unsigned long done = rec->index - start, recorded;
+		unsigned long n = min(npages - done, batch);
 		unsigned long at = uaddr + (done << PAGE_SHIFT);
 		long ret;
 
@@ -670,10 +671,11 @@ static int record_range(struct umem_recorder *rec, struct mm_struct *mm,
 			return ret;
 		if (fatal_signal_pending(current))
 			return -EINTR;
+		if (rec->index - start == npages)
+			return 0;
 		round = ret ? 0 : round + 1;
 		cond_resched();
 	}
-	return 0;
 }
 
 /*
@@ -1337,7 +1339,7 @@ void umem_exit(void)
  * @writable: pin it for writing
  *
  * Touches no memory of the user. The caller names the owner in umem->owner
- * before anybody else sees the umem.
+ * before anybody else sees the umem, and initialises umem->mapping if it uses it.
  *
  * Return: a umem with one reference, or %NULL without memory.
  */
@@ -1348,13 +1350,16 @@ struct umem *umem_alloc(unsigned long uaddr, unsigned long npages,
 
 	if (!umem)
 		return NULL;
-	*umem = (struct umem) {
-		.refs = REFCOUNT_INIT(1),
-		.flags = writable ? BIT(UMEM_WRITABLE) : 0,
-		.uaddr = uaddr,
-		.npages = npages,
-	};
+	refcount_set(&umem->refs, 1);
 	spin_lock_init(&umem->lock);
+	umem->flags = writable ? BIT(UMEM_WRITABLE) : 0;
+	umem->owner = NULL;
+	umem->uaddr = uaddr;
+	umem->npages = npages;
+	umem->charged = 0;
+	umem->first = (struct umem_extent) {};
+	umem->chunks = NULL;
+	umem->singles = NULL;
 	return umem;
 }
 
