@@ -79,7 +79,7 @@ check-lsiommu:
 check-lint: $(O)/tree.stamp
 	@$(S)/lint $(O)
 
-check-consumers: $(image-plain-x86)
+check-consumers: $(image-plain-x86) $(image-plain-arm64)
 	@$(S)/consumers --out $(O) $(if $(ONLY),--only $(ONLY))
 
 series: $(O)/tree.stamp

@@ -110,11 +110,11 @@ def unpack(package, root):
 
 
 def needed(paths):
-    """Names of the libraries that ELF files ask for, and of their interpreters."""
+    """Names of the libraries that ELF files ask for, and paths of their interpreters."""
     text = subprocess.run(['readelf', '-W', '-d', '-l', *paths], capture_output=True, text=True,
                           env=dict(os.environ, LC_ALL='C')).stdout
-    return set(re.findall(r'\(NEEDED\).*\[(.*)\]', text)) | {
-        os.path.basename(path) for path in re.findall(r'Requesting program interpreter: (.*)\]', text)}
+    return set(re.findall(r'\(NEEDED\).*\[(.*)\]', text)) | set(
+        re.findall(r'Requesting program interpreter: (.*)\]', text))
 
 
 class Picker:
@@ -150,6 +150,7 @@ class Picker:
             fresh += [new for path in sorted(found) if (new := self.pick(path))]
         while fresh:
             names = needed([f'{self.root}/{path}' for path in fresh])
+            self.libraries.update({path: f'usr{path}' for path in names if path.startswith('/')})
             lacking = names - self.libraries.keys()
             if lacking:
                 raise FileNotFoundError(f'no package has {", ".join(sorted(lacking))}')
