@@ -29,6 +29,7 @@
 #include <linux/iommufd.h>
 #include <linux/module.h>
 #include <linux/slab.h>
+#include <linux/string.h>
 #include <linux/uaccess.h>
 #include <linux/vfio.h>
 
@@ -113,6 +114,23 @@ static void unbind_device(struct vfio_device *device)
  * Binding
  */
 
+/*
+ * Through its group a device is had by name, and the driver looks at the name: it
+ * may want a secret in it, as vfio-pci does for virtual functions whose physical
+ * function is somebody's. Here none is given.
+ */
+static int check_name(struct vfio_device *device)
+{
+	char name[64];
+	int ret;
+
+	if (!device->ops->match)
+		return 0;
+	strscpy(name, dev_name(device->dev), sizeof(name));
+	ret = device->ops->match(device, name);
+	return ret < 0 ? ret : ret ? 0 : -EINVAL;
+}
+
 /* Until unblock_group(), nobody opens the group; fails if somebody has. */
 static int block_group(struct vfio_group *group)
 {
@@ -191,6 +209,9 @@ static void close_device(struct vfio_device *device)
 	vfio_assert_device_open(device);
 	if (device->ops->close_device)
 		device->ops->close_device(device);
+	/* Until then its driver may be told of unmaps, and unpin. */
+	if (device->iommufd_access)
+		iommufd_access_detach(device->iommufd_access);
 	device->iommufd_ctx = NULL;
 	device->kvm = NULL;
 	device->open_count = 0;
@@ -205,7 +226,8 @@ static void close_device(struct vfio_device *device)
  *
  * Return: 0; -EFAULT; -EINVAL for bad arguments, a file that came from a group,
  * or a device that is bound; -EBUSY if the device's group is open; -EBADF or
- * -EBADFD if there is no /dev/iommu open where the user says; -ENODEV if the
+ * -EBADFD if there is no /dev/iommu open where the user says; -EACCES if the
+ * driver gives the device to those only who know its VF token; -ENODEV if the
  * driver is going; or what iommufd or the driver answered.
  */
 long vfio_cdev_bind(struct vfio_device_file *df,
@@ -224,6 +246,9 @@ long vfio_cdev_bind(struct vfio_device_file *df,
 		return -EINVAL;
 	if (!df->is_cdev)
 		return -EINVAL;
+	ret = check_name(device);
+	if (ret)
+		return ret;
 	ret = block_group(device->group);
 	if (ret)
 		return ret;
@@ -400,7 +425,8 @@ int vfio_cdev_add(struct vfio_device *device)
 		return device_add(&device->device);
 	device->device.devt = MKDEV(MAJOR(first_devt), device->index);
 	cdev_init(&device->cdev, &vfio_device_fops);
-	device->cdev.owner = THIS_MODULE;
+	/* Whose release() runs when the node's last user has gone. */
+	device->cdev.owner = device->dev->driver->owner;
 	return cdev_device_add(&device->cdev, &device->device);
 }
 

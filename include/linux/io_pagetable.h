@@ -144,7 +144,7 @@ bool iopt_get_small_pages(struct io_pagetable *iopt);
 
 /* Groups and domains */
 int iopt_begin_attach(struct io_pagetable *iopt);
-void iopt_end_attach(struct io_pagetable *iopt, int ret);
+void iopt_end_attach(struct io_pagetable *iopt);
 int iopt_attach_group(struct io_pagetable *iopt, struct iommu_group *group);
 int iopt_attach_group_to(struct io_pagetable *iopt, struct iommu_group *group,
 			 struct iommu_domain *domain);

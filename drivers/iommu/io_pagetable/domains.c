@@ -788,18 +788,18 @@ EXPORT_SYMBOL_GPL(iopt_begin_attach);
 /**
  * iopt_end_attach - balance iopt_begin_attach()
  * @iopt: the space
- * @ret: 0 if something was attached since; if not, what was pinned for it and
- *	 nobody else is unpinned
+ *
+ * If nothing is attached, because the attach failed or somebody has detached it
+ * again, what was pinned for it and nobody else is unpinned.
  *
  * Context: may sleep.
  */
-void iopt_end_attach(struct io_pagetable *iopt, int ret)
+void iopt_end_attach(struct io_pagetable *iopt)
 {
 	mutex_lock(&iopt->lock);
 	iopt->nr_attaching--;
 	mutex_unlock(&iopt->lock);
-	if (ret)
-		iopt_unpin_unused(iopt);
+	iopt_unpin_unused(iopt);
 }
 EXPORT_SYMBOL_GPL(iopt_end_attach);
 
@@ -861,7 +861,7 @@ int iopt_domain_add(struct io_pagetable *iopt, struct iommu_domain *domain,
 	}
 	mutex_unlock(&iopt->attach_lock);
 end:
-	iopt_end_attach(iopt, ret);
+	iopt_end_attach(iopt);
 	trace_iopt_attach(iopt, -1, ret);
 	if (!ret)
 		return 0;
@@ -956,9 +956,8 @@ static void take_back(struct io_pagetable *iopt, struct iommu_group *group,
 {
 	if (published)
 		begin_quiet(iopt, d);
-	if (from)
-		WARN_ON(iommu_switch_group(from, group));
-	else
+	/* Blocked is always possible, and better than a domain that goes. */
+	if (!from || WARN_ON(iommu_switch_group(from, group)))
 		iommu_detach_group(d->domain, group);
 	if (published)
 		end_quiet(iopt, d);
@@ -1148,7 +1147,7 @@ static int attach(struct io_pagetable *iopt, struct iommu_group *group,
 			mutex_unlock(&src->attach_lock);
 		mutex_unlock(&iopt->attach_lock);
 	}
-	iopt_end_attach(iopt, ret);
+	iopt_end_attach(iopt);
 	trace_iopt_attach(iopt, iommu_group_id(group), ret);
 	if (!ret && former) {
 		trace_iopt_detach(src, iommu_group_id(group));
@@ -1218,7 +1217,8 @@ EXPORT_SYMBOL_GPL(iopt_attach_group_to);
  * Context: as iopt_attach_group(). Waits for attaches to either space.
  * Return: as iopt_attach_group() and iopt_attach_group_to(), about @dst; also
  * -EBUSY if a device has interrupts that would not arrive. After an error the
- * group is where it was, though its DMA may have been dropped for a moment.
+ * group is where it was, though its DMA may have been dropped for a moment; or, if
+ * the IOMMU driver does not take it back, it is blocked until it is detached.
  */
 int iopt_move_group(struct io_pagetable *src, struct io_pagetable *dst,
 		    struct iommu_group *group, struct iommu_domain *domain)

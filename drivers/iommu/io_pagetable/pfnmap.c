@@ -4,8 +4,8 @@
  *
  * A BAR of one device can be mapped for another one, so that the two talk without
  * memory in between. It is not pinned: its owner, vfio-pci, takes it back when
- * the device is reset, disabled or given up, and what stands at these addresses
- * then is nothing or somebody else's. Page tables of processes are cleared by
+ * the device is disabled or given up, and what stands at these addresses then is
+ * nothing or somebody else's. Page tables of processes are cleared by
  * then; the same is done here with domains. iopt_revoke_pfns() takes a range of
  * physical pages out of every domain of every space. The mappings stay, as
  * addresses that lead nowhere, until they are unmapped as usual; one that is made

@@ -197,6 +197,10 @@ int iommufd_access_attach(struct iommufd_access *access, u32 ioas_id)
 	struct access_place *place;
 
 	mutex_lock(&access->attach_lock);
+	if (access->place && access->place->ioas->obj.id == ioas_id) {
+		mutex_unlock(&access->attach_lock);
+		return 0;
+	}
 	place = enter(access, ioas_id);
 	if (IS_ERR(place)) {
 		mutex_unlock(&access->attach_lock);

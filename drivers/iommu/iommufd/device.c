@@ -540,7 +540,7 @@ int iommufd_device_attach(struct iommufd_device *idev, u32 *pt_id)
 unlock:
 	mutex_unlock(&ictx->device_lock);
 end_attach:
-	iopt_end_attach(&ioas->iopt, ret);
+	iopt_end_attach(&ioas->iopt);
 	iommufd_put_ioas(ioas);
 	return ret;
 }
