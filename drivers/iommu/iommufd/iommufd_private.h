@@ -77,6 +77,7 @@ struct iommufd_object {
  * @device_lock: serialises bind, attach and their opposites
  * @groups: IOMMU groups with a bound device; @device_lock and @groups_lock;
  *	    read: either
+ * @groups_lock: for readers that may not wait for @device_lock
  * @vfio_lock: nests outside all others
  * @vfio_ioas: what the VFIO container's ioctls are about, without a reference;
  *	       @vfio_lock

@@ -394,7 +394,7 @@ TEST_F(cdev, two_devices)
 		ASSERT_EQ(0, edu_open_cdev(&self->edu[i], self->fd, self->ioas));
 	ASSERT_EQ(0, cdev_ioas_map(self->fd, self->ioas, self->buffer, IOVA_BASE, 2 * PAGE_4K));
 	ASSERT_EQ(0, cdev_ioas_map(self->fd, self->other, self->buffer + 2 * PAGE_4K, IOVA_BASE,
-			      2 * PAGE_4K));
+				   2 * PAGE_4K));
 	for (i = 0; i < 2; i++)
 		EXPECT_TRUE(copies(&self->edu[i], self->buffer, IOVA_BASE, 10 + i));
 

@@ -294,7 +294,7 @@ FIXTURE_VARIANT_ADD(peer, type1) {
 	.container = true,
 };
 
-static int open_by_node(FIXTURE_DATA(peer) *self)
+static int open_by_node(struct _test_data_peer *self)
 {
 	__u32 id;
 	int err;
@@ -308,7 +308,7 @@ static int open_by_node(FIXTURE_DATA(peer) *self)
 	return err ? err : edu_open_cdev(&self->edu, self->iommufd, self->ioas);
 }
 
-static int open_by_group(FIXTURE_DATA(peer) *self)
+static int open_by_group(struct _test_data_peer *self)
 {
 	int err;
 
@@ -328,20 +328,20 @@ static int open_by_group(FIXTURE_DATA(peer) *self)
 	return self->display < 0 ? -errno : edu_open(&self->edu);
 }
 
-static int map(FIXTURE_DATA(peer) *self, const void *vaddr, __u64 iova, __u64 size)
+static int map(struct _test_data_peer *self, const void *vaddr, __u64 iova, __u64 size)
 {
 	return self->container >= 0 ? dma_map(self->container, vaddr, iova, size) :
 	       cdev_ioas_map(self->iommufd, self->ioas, vaddr, iova, size);
 }
 
-static int unmap(FIXTURE_DATA(peer) *self, __u64 iova, __u64 size)
+static int unmap(struct _test_data_peer *self, __u64 iova, __u64 size)
 {
 	return self->container >= 0 ? dma_unmap(self->container, iova, size) :
 	       cdev_ioas_unmap(self->iommufd, self->ioas, iova, size);
 }
 
 /* Through the device from the BAR to memory, and the other way. */
-static int passes(FIXTURE_DATA(peer) *self, __u32 seed)
+static int passes(struct _test_data_peer *self, __u32 seed)
 {
 	mem_fill(self->bar, DMA_LEN, seed);
 	memset(self->memory, 0, DMA_LEN);
@@ -362,7 +362,7 @@ static int passes(FIXTURE_DATA(peer) *self, __u32 seed)
  * The IOMMU refuses to write, and says so; since it does not say everything that it
  * refuses, the device is seen to read nothing of what passes() left in the BAR.
  */
-static int refused(FIXTURE_DATA(peer) *self)
+static int refused(struct _test_data_peer *self)
 {
 	char line[256];
 	int err;
