@@ -946,9 +946,19 @@ static bool alike(const struct iopt_domain *a, const struct iopt_domain *b)
 	       x->geometry.aperture_end == y->geometry.aperture_end;
 }
 
+/* To where the group came from, if anywhere. It is blocked, and may have to stay so. */
+static void return_group(struct iommu_group *group, struct iommu_domain *from)
+{
+	int ret = from ? iommu_attach_group(from, group) : 0;
+
+	if (ret)
+		pr_warn("iommu group %d stays blocked: its driver does not take it back (%d)\n",
+			iommu_group_id(group), ret);
+}
+
 /*
- * Where devices go that shall not stay: to where they came from, if anywhere. @d
- * is published if somebody may be at work in it.
+ * Devices go that shall not stay. @d is published if somebody may be at work in
+ * it.
  */
 static void take_back(struct io_pagetable *iopt, struct iommu_group *group,
 		      struct iopt_domain *d, struct iommu_domain *from,
@@ -956,16 +966,16 @@ static void take_back(struct io_pagetable *iopt, struct iommu_group *group,
 {
 	if (published)
 		begin_quiet(iopt, d);
-	/* Blocked is always possible, and better than a domain that goes. */
-	if (!from || WARN_ON(iommu_switch_group(from, group)))
-		iommu_detach_group(d->domain, group);
+	iommu_detach_group(d->domain, group);
 	if (published)
 		end_quiet(iopt, d);
+	return_group(group, from);
 }
 
 /*
  * Moves a group from its own new domain to one that exists, if that takes it;
- * with @only, to no other. After a refusal it is where it was.
+ * with @only, to no other. It is in the domain this returns; in @own, if that is
+ * %NULL; or blocked, if that is an error.
  */
 static struct iopt_domain *join_domain(struct io_pagetable *iopt,
 				       struct iommu_group *group,
@@ -973,6 +983,7 @@ static struct iopt_domain *join_domain(struct io_pagetable *iopt,
 				       const struct iommu_domain *only)
 {
 	struct iopt_domain *d;
+	int ret;
 
 	lockdep_assert_held(&iopt->attach_lock);
 	/* Only holders of the attach lock change the list. */
@@ -982,6 +993,9 @@ static struct iopt_domain *join_domain(struct io_pagetable *iopt,
 			continue;
 		if (!iommu_switch_group(d->domain, group))
 			return d;
+		ret = iommu_attach_group(own->domain, group);
+		if (ret)
+			return ERR_PTR(ret);
 	}
 	return NULL;
 }
@@ -1020,6 +1034,8 @@ static int attach_group(struct io_pagetable *iopt, struct iopt_attachment *att,
 	if (former) {
 		begin_quiet(src, former->domain);
 		ret = iommu_switch_group(domain, att->group);
+		if (ret)
+			return_group(att->group, from);
 		end_quiet(src, former->domain);
 	} else {
 		ret = iommu_attach_group(domain, att->group);
@@ -1039,6 +1055,10 @@ static int attach_group(struct io_pagetable *iopt, struct iopt_attachment *att,
 		goto detach;
 
 	joined = join_domain(iopt, att->group, own, only);
+	if (IS_ERR(joined)) {
+		ret = PTR_ERR(joined);
+		goto unreserve;
+	}
 	if (joined) {
 		if (resv->needs_msi_window)
 			ret = iopt_enter_msi_window(iopt, joined->domain,

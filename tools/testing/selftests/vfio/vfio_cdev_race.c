@@ -14,6 +14,8 @@
 #include "type1.h"
 
 #define SECONDS		4
+#define MAX_SECONDS	60
+#define PAUSE_US	100	/* so that who has the device gets on with it */
 #define NR_BINDERS	3
 
 static char name[PCI_NAME_LEN];
@@ -56,6 +58,7 @@ static void *binder(void *arg)
 				unexpected++;
 			refused++;
 			close(fd);
+			usleep(PAUSE_US);
 			continue;
 		}
 		hold();
@@ -83,6 +86,7 @@ static void *grouper(void *arg)
 			if (group != -EBUSY)
 				unexpected++;
 			refused++;
+			usleep(PAUSE_US);
 			continue;
 		}
 		hold();
@@ -161,7 +165,7 @@ FIXTURE_TEARDOWN(race)
 	close(iommufd);
 }
 
-TEST_F(race, node_and_group)
+TEST_F_TIMEOUT(race, node_and_group, 2 * MAX_SECONDS)
 {
 	pthread_t threads[NR_BINDERS + 1];
 	unsigned long i;
@@ -170,6 +174,9 @@ TEST_F(race, node_and_group)
 		ASSERT_EQ(0, pthread_create(&threads[i], NULL, binder, (void *)i));
 	ASSERT_EQ(0, pthread_create(&threads[i], NULL, grouper, NULL));
 	sleep(SECONDS);
+	/* On a slow machine it takes long until everyone had a turn. */
+	for (i = 0; i < MAX_SECONDS && !(bound && group_opened && refused); i++)
+		sleep(1);
 	stop = true;
 	for (i = 0; i < NR_BINDERS + 1; i++)
 		pthread_join(threads[i], NULL);
