@@ -63,7 +63,7 @@ events: $(bench-images)
 
 # The figure in the documentation, from what "make bench" left; it lands in the clone.
 plot:
-	@$(S)/plot $(or $(wildcard $(O)/bench/$(L).json),$(error "make bench L=$(L)" comes first)) Documentation/driver-api/io_pagetable-speed.svg
+	@$(S)/plot $(O)/bench Documentation/driver-api
 
 # I: the interface; F: functions whose instructions are to be listed.
 I ?= iommufd
