@@ -4,7 +4,8 @@
  *
  * io_pagetable.c keeps the mappings of a space and gives out claims on them;
  * domains.c brings a claimed mapping into IOMMU domains and out of them;
- * msi.c says where MSI doorbells are mapped in them;
+ * usable.c says what may be mapped, msi.c where MSI doorbells are;
+ * attach.c has groups of devices join domains;
  * umem.c pins the memory behind mappings and pays for it; pfnmap.c takes device
  * memory back; access.c lets in-kernel users reach what is mapped.
  *
@@ -191,6 +192,44 @@ struct umem_iter {
 	const struct umem_chunk *next;
 };
 
+/**
+ * struct iopt_domain - a domain that the mappings of a space go to
+ * @node: in iopt->domains; iopt->lock
+ * @domain: the IOMMU's side of it
+ * @nr_users: tasks at work in it; iopt->lock
+ * @quiet: devices leave it at the moment, which nobody may be at work for;
+ *	   iopt->lock
+ * @seq: its number; iopt->lock
+ * @leaving: no device is attached any more, stop working for it
+ * @coherent: the domain overrides no-snoop requests of devices
+ * @nr_attached: attachments that use it; iopt->attach_lock
+ */
+struct iopt_domain {
+	struct list_head node;
+	struct iommu_domain *domain;
+	unsigned int nr_users;
+	u64 seq;
+	bool quiet;
+	bool leaving;
+	bool coherent;
+	unsigned int nr_attached;
+};
+
+/**
+ * struct iopt_attachment - something that uses a space through a domain
+ * @node: in iopt->groups; iopt->lock
+ * @group: the devices, or %NULL for a domain that its owner looks after
+ * @domain: the domain they are attached to; %NULL if nothing is, and IOVAs are
+ *	    only reserved; iopt->attach_lock
+ * @reserved: what may not be mapped for them
+ */
+struct iopt_attachment {
+	struct list_head node;
+	struct iommu_group *group;
+	struct iopt_domain *domain;
+	struct iova_ranges reserved;
+};
+
 static inline unsigned long mapping_npages(const struct iopt_mapping *mapping)
 {
 	/* In this order, because a mapping may end with the last byte. */
@@ -209,15 +248,30 @@ void iopt_release_claim(struct io_pagetable *iopt,
 bool iopt_must_pin(struct io_pagetable *iopt);
 
 /* domains.c */
-void iopt_update_align(struct io_pagetable *iopt);
-bool iopt_is_aligned(struct io_pagetable *iopt, unsigned long align);
-void iopt_free_reserved(struct io_pagetable *iopt);
 bool iopt_is_filled(struct io_pagetable *iopt, struct iopt_mapping *mapping);
 int iopt_fill_domains(struct io_pagetable *iopt, struct iopt_mapping *mapping);
 void iopt_clear_domains(struct io_pagetable *iopt,
 			struct iopt_mapping *mappings);
 void iopt_clear_revoked(struct io_pagetable *iopt,
 			struct iopt_mapping *mapping);
+void iopt_begin_quiet(struct io_pagetable *iopt, struct iopt_domain *d);
+void iopt_end_quiet(struct io_pagetable *iopt, struct iopt_domain *d);
+void iopt_publish_domain(struct io_pagetable *iopt, struct iopt_domain *d);
+void iopt_withdraw_domain(struct io_pagetable *iopt, struct iopt_domain *d);
+int iopt_replay(struct io_pagetable *iopt, struct iopt_domain *d);
+
+/* usable.c */
+void iopt_update_align(struct io_pagetable *iopt);
+bool iopt_is_aligned(struct io_pagetable *iopt, unsigned long align);
+int iopt_reserve_for(struct io_pagetable *iopt, struct iopt_attachment *att,
+		     struct iommu_domain *domain);
+void iopt_unreserve(struct io_pagetable *iopt, struct iopt_attachment *att);
+void iopt_free_attachment(struct iopt_attachment *att);
+int iopt_reserve_outside_aperture(struct iova_ranges *reserved,
+				  const struct iommu_domain_geometry *geo);
+void iopt_free_reserved(struct io_pagetable *iopt);
+
+/* attach.c */
 void iopt_unpin_unused(struct io_pagetable *iopt);
 
 /* msi.c */
