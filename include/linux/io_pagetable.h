@@ -102,7 +102,8 @@ struct io_pagetable {
 	u64 next_auto;			/* where automatic IOVA choice goes on */
 	bool dirty_tracking;
 	struct umem_owner *owner;	/* of the latest mapping, to share it */
-	struct list_head space;		/* all that there are; pfnmap.c */
+	struct list_head space;		/* with device memory; pfnmap_lock */
+	unsigned int nr_visitors;	/* that revoke some; pfnmap_lock */
 	wait_queue_head_t claims;	/* somebody waits for a claim to end */
 };
 

@@ -115,9 +115,7 @@ static void unmap_in_domain(struct iopt_domain *d,
 	for (mapping = mappings; mapping; mapping = mapping->next) {
 		size_t size = mapping->last - mapping->start + 1;
 
-		if (mapping->seq < d->seq ||
-		    (umem_is_pfnmap(mapping->umem) &&
-		     umem_is_revoked(mapping->umem)))
+		if (mapping->seq < d->seq || umem_is_pfnmap(mapping->umem))
 			continue;
 		if (READ_ONCE(d->leaving))
 			break;
@@ -188,15 +186,13 @@ static void put_domain(struct io_pagetable *iopt, struct iopt_domain *d)
  *
  * 6.1's drivers count on nobody being at work in a domain then (VT-d's forgets
  * the IOMMUs that an IOTLB flush is walking), so have whoever is leave, and nobody
- * come until iopt_end_quiet(). Tasks at work wait for no user memory. Who has
- * pfnmap_lock, which device memory needs, never waits here.
+ * come until iopt_end_quiet(). Tasks at work wait for no user memory.
  *
  * Context: may sleep; under the attach lock.
  */
 void iopt_begin_quiet(struct io_pagetable *iopt, struct iopt_domain *d)
 {
 	lockdep_assert_held(&iopt->attach_lock);
-	iopt_pfnmap_lock_all();
 	mutex_lock(&iopt->lock);
 	d->quiet = true;
 	while (d->nr_users)
@@ -215,7 +211,6 @@ void iopt_end_quiet(struct io_pagetable *iopt, struct iopt_domain *d)
 	d->quiet = false;
 	iopt_wake_claims(iopt);
 	mutex_unlock(&iopt->lock);
-	iopt_pfnmap_unlock();
 }
 
 /**
@@ -231,6 +226,25 @@ bool iopt_is_filled(struct io_pagetable *iopt, struct iopt_mapping *mapping)
 			       node)->seq <= mapping->seq;
 }
 
+/*
+ * Device memory enters domains under the lock, and leaves them so, and the owner
+ * of the memory may be about to revoke it. What is in a domain then, the owner
+ * still comes to; what is in none stays out.
+ */
+static int fill_pfnmap(struct io_pagetable *iopt, struct iopt_domain *d,
+		       struct iopt_mapping *mapping)
+{
+	lockdep_assert_held(&iopt->lock);
+	iopt_pfnmap_enter_space(iopt);
+	if (!umem_is_revoked(mapping->umem))
+		mapping->revoked = false;
+	else if (!mapping->seq)
+		mapping->revoked = true;
+	if (mapping->revoked)
+		return 0;
+	return map_in_domain(d, mapping, iopt->config.small_pages);
+}
+
 /**
  * iopt_fill_domains - bring a mapping into every domain that it is not in yet
  * @iopt: the space, locked; the lock is dropped for the work
@@ -243,39 +257,56 @@ bool iopt_is_filled(struct io_pagetable *iopt, struct iopt_mapping *mapping)
  */
 int iopt_fill_domains(struct io_pagetable *iopt, struct iopt_mapping *mapping)
 {
-	bool pfnmap = umem_is_pfnmap(mapping->umem);
 	struct iopt_domain *d;
 	int ret = 0;
 
-	if (unlikely(pfnmap)) {
-		mutex_unlock(&iopt->lock);
-		iopt_pfnmap_lock_all();
-		mutex_lock(&iopt->lock);
-	}
 	while (!ret && (d = get_domain_after(iopt, mapping->seq))) {
 		bool small_pages = iopt->config.small_pages;
 
-		mutex_unlock(&iopt->lock);
-		if (!pfnmap || !umem_is_revoked(mapping->umem))
+		if (umem_is_pfnmap(mapping->umem)) {
+			ret = fill_pfnmap(iopt, d, mapping);
+		} else {
+			mutex_unlock(&iopt->lock);
 			ret = map_in_domain(d, mapping, small_pages);
+			mutex_lock(&iopt->lock);
+		}
 		if (!ret)
 			mapping->seq = d->seq;
-		mutex_lock(&iopt->lock);
 		put_domain(iopt, d);
-	}
-	if (unlikely(pfnmap)) {
-		mutex_unlock(&iopt->lock);
-		iopt_pfnmap_unlock();
-		mutex_lock(&iopt->lock);
 	}
 	return ret;
 }
 
-static bool any_pfnmap(const struct iopt_mapping *mappings)
+/**
+ * iopt_clear_pfnmap - take a mapping of device memory out of all domains
+ * @iopt: the space, locked
+ * @mapping: any mapping of device memory, claimed or not
+ *
+ * It stays out until its memory is looked up again. Allocates nothing.
+ *
+ * Return: true; false if that had to wait, with the lock dropped, for devices that
+ * leave a domain: then look for @mapping again, and try again.
+ */
+bool iopt_clear_pfnmap(struct io_pagetable *iopt, struct iopt_mapping *mapping)
 {
-	while (mappings && !umem_is_pfnmap(mappings->umem))
-		mappings = mappings->next;
-	return mappings;
+	size_t size = mapping->last - mapping->start + 1;
+	struct iopt_domain *d;
+
+	lockdep_assert_held(&iopt->lock);
+	if (mapping->revoked)
+		return true;
+	list_for_each_entry(d, &iopt->domains, node) {
+		if (d->quiet) {
+			wait_for_change(iopt);
+			return false;
+		}
+	}
+	list_for_each_entry(d, &iopt->domains, node) {
+		if (d->seq <= mapping->seq)
+			iommu_unmap(d->domain, mapping->start, size);
+	}
+	mapping->revoked = true;
+	return true;
 }
 
 /**
@@ -288,14 +319,17 @@ static bool any_pfnmap(const struct iopt_mapping *mappings)
 void iopt_clear_domains(struct io_pagetable *iopt,
 			struct iopt_mapping *mappings)
 {
-	bool pfnmap = any_pfnmap(mappings);
+	struct iopt_mapping *mapping;
 	struct iopt_domain *d;
 	u64 seq = 0;
 
-	if (unlikely(pfnmap)) {
-		/* It comes before iopt->lock. */
+	for (mapping = mappings; mapping; mapping = mapping->next) {
+		if (!umem_is_pfnmap(mapping->umem))
+			continue;
+		while (!iopt_clear_pfnmap(iopt, mapping))
+			;
 		mutex_unlock(&iopt->lock);
-		iopt_pfnmap_lock(mappings);
+		cond_resched();
 		mutex_lock(&iopt->lock);
 	}
 	while ((d = get_domain_after(iopt, seq))) {
@@ -304,32 +338,6 @@ void iopt_clear_domains(struct io_pagetable *iopt,
 		mutex_lock(&iopt->lock);
 		seq = d->seq;
 		put_domain(iopt, d);
-	}
-	if (!pfnmap)
-		return;
-	/* Nothing is left to be revoked. */
-	for (; mappings; mappings = mappings->next)
-		mappings->seq = 0;
-	iopt_pfnmap_unlock();
-}
-
-/**
- * iopt_clear_revoked - take a mapping of revoked memory out of all domains
- * @iopt: the space, locked
- * @mapping: any mapping of it, claimed or not; pfnmap_lock is held, which keeps
- *	     those who claimed it from changing what domains have of it
- *
- * Allocates nothing.
- */
-void iopt_clear_revoked(struct io_pagetable *iopt, struct iopt_mapping *mapping)
-{
-	size_t size = mapping->last - mapping->start + 1;
-	struct iopt_domain *d;
-
-	lockdep_assert_held(&iopt->lock);
-	list_for_each_entry(d, &iopt->domains, node) {
-		if (d->seq <= mapping->seq)
-			iommu_unmap(d->domain, mapping->start, size);
 	}
 }
 

@@ -13,8 +13,8 @@
  *
  *   iopt->attach_lock    attach and detach, one at a time
  *   iopt->access_lock    the list of accesses, across their callbacks
- *   pfnmap_lock          device memory in domains; see pfnmap.c
  *   iopt->lock           mappings, domains, groups, usable ranges
+ *   pfnmap_lock          which umems and spaces have device memory; see pfnmap.c
  *   umem->lock           where the memory is and who pays for it
  *
  * Long work is done under none of them, but under a claim: a mapping whose
@@ -116,6 +116,8 @@ enum mapping_state {
  * @state: enum mapping_state; iopt->lock
  * @prot: IOMMU_READ, IOMMU_WRITE as the user asked
  * @uaddr_invalid: the user took the address back; iopt->lock
+ * @revoked: device memory that is in no domain any more, whatever @seq says;
+ *	     iopt->lock
  */
 struct iopt_mapping {
 	struct rb_node node;
@@ -130,6 +132,7 @@ struct iopt_mapping {
 	u8 state;
 	u8 prot;
 	bool uaddr_invalid;
+	bool revoked;
 };
 
 enum {
@@ -138,8 +141,7 @@ enum {
 	UMEM_COUNTED,		/* seen by iopt_change_process(), its lock */
 	UMEM_PINNED,		/* set last, when extents can be read */
 	UMEM_PFNMAP,		/* while pinned: some of it is device memory */
-	UMEM_REVOKED,		/* which is in no domain any more; pfnmap.c */
-	UMEM_REVOKING,		/* which is about to be so */
+	UMEM_REVOKED,		/* which leaves all domains, and enters none */
 	UMEM_PIN_LOCK,		/* bit lock: somebody pins or moves the umem */
 };
 
@@ -252,8 +254,7 @@ bool iopt_is_filled(struct io_pagetable *iopt, struct iopt_mapping *mapping);
 int iopt_fill_domains(struct io_pagetable *iopt, struct iopt_mapping *mapping);
 void iopt_clear_domains(struct io_pagetable *iopt,
 			struct iopt_mapping *mappings);
-void iopt_clear_revoked(struct io_pagetable *iopt,
-			struct iopt_mapping *mapping);
+bool iopt_clear_pfnmap(struct io_pagetable *iopt, struct iopt_mapping *mapping);
 void iopt_begin_quiet(struct io_pagetable *iopt, struct iopt_domain *d);
 void iopt_end_quiet(struct io_pagetable *iopt, struct iopt_domain *d);
 void iopt_publish_domain(struct io_pagetable *iopt, struct iopt_domain *d);
@@ -283,14 +284,11 @@ int iopt_enter_msi_window(struct io_pagetable *iopt,
 			  struct iommu_group *group);
 
 /* pfnmap.c */
-void iopt_pfnmap_init_space(struct io_pagetable *iopt);
+void iopt_pfnmap_enter_space(struct io_pagetable *iopt);
 void iopt_pfnmap_end_space(struct io_pagetable *iopt);
 unsigned long umem_pfnmap_begin(void);
 int umem_pfnmap_enter(struct umem *umem, unsigned long begin);
 void umem_pfnmap_leave(struct umem *umem);
-bool iopt_pfnmap_lock(struct iopt_mapping *mappings);
-void iopt_pfnmap_lock_all(void);
-void iopt_pfnmap_unlock(void);
 
 /* access.c */
 void iopt_ask_to_unpin(struct io_pagetable *iopt,
@@ -351,11 +349,6 @@ static inline bool umem_is_writable(const struct umem *umem)
 static inline bool umem_is_pfnmap(const struct umem *umem)
 {
 	return unlikely(READ_ONCE(umem->flags) & BIT(UMEM_PFNMAP));
-}
-
-static inline bool umem_is_being_revoked(const struct umem *umem)
-{
-	return READ_ONCE(umem->flags) & BIT(UMEM_REVOKING);
 }
 
 static inline bool umem_is_revoked(const struct umem *umem)

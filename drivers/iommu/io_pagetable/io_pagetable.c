@@ -1386,6 +1386,7 @@ int iopt_init(struct io_pagetable *iopt, const struct iopt_config *config)
 	INIT_LIST_HEAD(&iopt->accesses);
 	INIT_LIST_HEAD(&iopt->domains);
 	INIT_LIST_HEAD(&iopt->groups);
+	INIT_LIST_HEAD(&iopt->space);
 	init_waitqueue_head(&iopt->claims);
 	iova_ranges_init(&iopt->usable);
 	iova_ranges_init(&iopt->spare);
@@ -1401,7 +1402,6 @@ int iopt_init(struct io_pagetable *iopt, const struct iopt_config *config)
 	mutex_lock(&iopt->lock);
 	iopt_update_align(iopt);
 	mutex_unlock(&iopt->lock);
-	iopt_pfnmap_init_space(iopt);
 	return 0;
 }
 EXPORT_SYMBOL_GPL(iopt_init);

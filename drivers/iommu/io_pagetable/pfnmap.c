@@ -12,34 +12,70 @@
  * anew leads to the memory again.
  *
  * Which page is behind a user address is looked up without a lock, and may be
- * revoked before it is known here. So revocations are counted: who looked pages
- * up enters them in the index only if none came since, else looks again. From
- * then on pfnmap_lock is held by whoever changes what a domain has of them, so
- * that a revocation, which holds it too, finds either a mapping that is in a
- * domain or a umem that will never get there again.
+ * revoked before it is known here. So revocations are numbered and remembered for
+ * a while: who looked pages up enters them in the index only if none of them was
+ * revoked since, else looks again. What somebody else does with other devices
+ * makes no difference.
  *
- * pfnmap_lock nests inside of the owner's locks and outside of iopt->lock; what
- * is not device memory does not touch it.
+ * Device memory enters and leaves domains under iopt->lock, unlike what is pinned.
+ * A space is in the list before anything of the kind enters, and a umem that is
+ * revoked is marked before spaces are visited, so that either the mapping is found
+ * in a domain or the mark before it gets there. Nobody is stopped for what others
+ * do: pfnmap_lock is held for list work only, and a space's lock for a piece of it.
  */
 #include <linux/export.h>
+#include <linux/mm.h>
 #include <linux/mutex.h>
+#include <linux/slab.h>
+#include <linux/wait.h>
 #include <linux/xarray.h>
 
 #include "internal.h"
 
-static DEFINE_MUTEX(pfnmap_lock);
-static DEFINE_XARRAY(pfnmaps);		/* umems, by their addresses */
-static LIST_HEAD(spaces);		/* pfnmap_lock */
-static unsigned long nr_revocations;	/* changes under pfnmap_lock */
+/**
+ * struct revocation - that a range of pages was revoked
+ * @first: first page frame
+ * @last: last page frame, inclusive
+ * @nr: the number of the latest time; 0 if there was none
+ */
+struct revocation {
+	unsigned long first;
+	unsigned long last;
+	unsigned long nr;
+};
 
 /**
- * iopt_pfnmap_init_space - a space is about to be used
- * @iopt: the space
+ * struct pfnmap - the device memory of a umem, and nothing else of it
+ * @umem: the umem
+ * @nr: how many runs of pages
+ * @runs: each of them, inclusive
  */
-void iopt_pfnmap_init_space(struct io_pagetable *iopt)
+struct pfnmap {
+	struct umem *umem;
+	unsigned long nr;
+	struct {
+		unsigned long first;
+		unsigned long last;
+	} runs[];
+};
+
+static DEFINE_MUTEX(pfnmap_lock);
+static DEFINE_XARRAY(pfnmaps);		/* by addresses of umems; pfnmap_lock */
+static LIST_HEAD(spaces);		/* with device memory; pfnmap_lock */
+static unsigned long nr_revocations;	/* changes under pfnmap_lock */
+static struct revocation recent[128];	/* each range once; pfnmap_lock */
+static unsigned long nr_forgotten;	/* up to which number; pfnmap_lock */
+
+/**
+ * iopt_pfnmap_enter_space - device memory is about to enter domains of a space
+ * @iopt: the space, locked
+ */
+void iopt_pfnmap_enter_space(struct io_pagetable *iopt)
 {
+	lockdep_assert_held(&iopt->lock);
 	mutex_lock(&pfnmap_lock);
-	list_add(&iopt->space, &spaces);
+	if (list_empty(&iopt->space))
+		list_add(&iopt->space, &spaces);
 	mutex_unlock(&pfnmap_lock);
 }
 
@@ -49,9 +85,103 @@ void iopt_pfnmap_init_space(struct io_pagetable *iopt)
  */
 void iopt_pfnmap_end_space(struct io_pagetable *iopt)
 {
+	if (list_empty(&iopt->space))
+		return;
 	mutex_lock(&pfnmap_lock);
+	while (iopt->nr_visitors) {
+		mutex_unlock(&pfnmap_lock);
+		wait_event(iopt->claims, !READ_ONCE(iopt->nr_visitors));
+		mutex_lock(&pfnmap_lock);
+	}
 	list_del(&iopt->space);
 	mutex_unlock(&pfnmap_lock);
+}
+
+/* Counts the runs of device memory, and stores them if there is a place. */
+static unsigned long collect_runs(struct umem *umem, struct pfnmap *map)
+{
+	unsigned long left = umem->npages, nr = 0;
+	struct umem_iter iter;
+
+	for (umem_iter_first(&iter, umem, 0);; umem_iter_next(&iter)) {
+		if (iter.extent->pfnmap) {
+			if (map) {
+				map->runs[nr].first = iter.pfn;
+				map->runs[nr].last = iter.pfn + iter.npages - 1;
+			}
+			nr++;
+		}
+		if (iter.npages >= left)
+			return nr;
+		left -= iter.npages;
+		cond_resched();
+	}
+}
+
+static struct pfnmap *alloc_pfnmap(struct umem *umem)
+{
+	unsigned long nr = collect_runs(umem, NULL);
+	struct pfnmap *map;
+
+	map = kvmalloc(struct_size(map, runs, nr), GFP_KERNEL_ACCOUNT);
+	if (!map)
+		return NULL;
+	map->umem = umem;
+	map->nr = nr;
+	collect_runs(umem, map);
+	return map;
+}
+
+static bool shows(const struct pfnmap *map, unsigned long first,
+		  unsigned long last)
+{
+	unsigned long i;
+
+	for (i = 0; i < map->nr; i++) {
+		if (map->runs[i].first <= last && map->runs[i].last >= first)
+			return true;
+		cond_resched();
+	}
+	return false;
+}
+
+/* The place of the oldest goes to a range that is new. */
+static void remember(unsigned long first, unsigned long last)
+{
+	struct revocation *place = recent;
+	unsigned int i;
+
+	lockdep_assert_held(&pfnmap_lock);
+	for (i = 0; i < ARRAY_SIZE(recent); i++) {
+		if (recent[i].first == first && recent[i].last == last &&
+		    recent[i].nr)
+			break;
+		if (recent[i].nr < place->nr)
+			place = &recent[i];
+	}
+	if (i < ARRAY_SIZE(recent))
+		place = &recent[i];
+	else
+		nr_forgotten = place->nr;
+	*place = (struct revocation) { first, last, nr_revocations + 1 };
+	/* Pairs with umem_pfnmap_begin(). */
+	smp_store_release(&nr_revocations, nr_revocations + 1);
+}
+
+/* Was any page of @map revoked since @begin, for all that is known? */
+static bool revoked_since(const struct pfnmap *map, unsigned long begin)
+{
+	unsigned int i;
+
+	lockdep_assert_held(&pfnmap_lock);
+	if (nr_forgotten > begin)
+		return true;
+	for (i = 0; i < ARRAY_SIZE(recent); i++) {
+		if (recent[i].nr > begin &&
+		    shows(map, recent[i].first, recent[i].last))
+			return true;
+	}
+	return false;
 }
 
 /**
@@ -70,20 +200,35 @@ unsigned long umem_pfnmap_begin(void)
  * @umem: a umem with all extents recorded
  * @begin: what umem_pfnmap_begin() returned before
  *
- * Return: 0; -EAGAIN if something was revoked meanwhile, and pages must be looked
+ * Return: 0; -EAGAIN if some of it was revoked meanwhile, and pages must be looked
  * up again; -ENOMEM.
  */
 int umem_pfnmap_enter(struct umem *umem, unsigned long begin)
 {
-	int ret = -EAGAIN;
+	unsigned long index = (unsigned long)umem;
+	struct pfnmap *map;
+	int ret;
 
+	/* Nobody waits for memory that this one needs: none is taken below. */
+	map = alloc_pfnmap(umem);
+	if (!map)
+		return -ENOMEM;
+	ret = xa_reserve(&pfnmaps, index, GFP_KERNEL);
+	if (ret)
+		goto free_map;
 	mutex_lock(&pfnmap_lock);
-	if (nr_revocations == begin)
-		ret = xa_insert(&pfnmaps, (unsigned long)umem, umem,
-				GFP_KERNEL);
+	if (revoked_since(map, begin)) {
+		ret = -EAGAIN;
+	} else {
+		WARN_ON(xa_err(xa_store(&pfnmaps, index, map, GFP_KERNEL)));
+		set_bit(UMEM_PFNMAP, &umem->flags);
+	}
 	mutex_unlock(&pfnmap_lock);
 	if (!ret)
-		set_bit(UMEM_PFNMAP, &umem->flags);
+		return 0;
+	xa_release(&pfnmaps, index);
+free_map:
+	kvfree(map);
 	return ret;
 }
 
@@ -93,75 +238,64 @@ int umem_pfnmap_enter(struct umem *umem, unsigned long begin)
  */
 void umem_pfnmap_leave(struct umem *umem)
 {
+	struct pfnmap *map;
+
 	mutex_lock(&pfnmap_lock);
-	xa_erase(&pfnmaps, (unsigned long)umem);
+	map = xa_erase(&pfnmaps, (unsigned long)umem);
 	mutex_unlock(&pfnmap_lock);
+	kvfree(map);
 	clear_bit(UMEM_PFNMAP, &umem->flags);
 	clear_bit(UMEM_REVOKED, &umem->flags);
 }
 
-/**
- * iopt_pfnmap_lock - before what a domain has of mappings changes
- * @mappings: a chain of mappings that the caller claimed
- *
- * Return: whether to call iopt_pfnmap_unlock() afterwards.
- */
-bool iopt_pfnmap_lock(struct iopt_mapping *mappings)
-{
-	for (; mappings; mappings = mappings->next) {
-		if (umem_is_pfnmap(mappings->umem)) {
-			mutex_lock(&pfnmap_lock);
-			return true;
-		}
-	}
-	return false;
-}
-
-/**
- * iopt_pfnmap_lock_all - as iopt_pfnmap_lock(), for any mappings
- */
-void iopt_pfnmap_lock_all(void)
-{
-	mutex_lock(&pfnmap_lock);
-}
-
-/**
- * iopt_pfnmap_unlock - undo iopt_pfnmap_lock() that returned true
- */
-void iopt_pfnmap_unlock(void)
-{
-	mutex_unlock(&pfnmap_lock);
-}
-
-static bool shows(const struct umem *umem, unsigned long first,
-		  unsigned long last)
-{
-	unsigned long left = umem->npages;
-	struct umem_iter iter;
-
-	for (umem_iter_first(&iter, umem, 0);; umem_iter_next(&iter)) {
-		if (iter.extent->pfnmap && iter.pfn <= last &&
-		    iter.pfn + iter.npages > first)
-			return true;
-		if (iter.npages >= left)
-			return false;
-		left -= iter.npages;
-	}
-}
+/* Mappings that are looked at before others may have the lock. */
+#define MAPPINGS_PER_STEP	1024
 
 /* Takes all that is revoked out of all domains of a space. */
 static void clear_space(struct io_pagetable *iopt)
 {
+	unsigned int left = MAPPINGS_PER_STEP;
 	struct iopt_mapping *mapping;
+	u64 start = 0;
 
-	lockdep_assert_held(&pfnmap_lock);
 	mutex_lock(&iopt->lock);
-	for (mapping = iopt_first_mapping(iopt, 0); mapping;
-	     mapping = iopt_next_mapping(mapping)) {
-		if (umem_is_being_revoked(mapping->umem))
-			iopt_clear_revoked(iopt, mapping);
+	while ((mapping = iopt_first_mapping(iopt, start))) {
+		u64 last = mapping->last;
+
+		/* If it had to wait, the mapping may be gone. */
+		if (umem_is_revoked(mapping->umem) &&
+		    !iopt_clear_pfnmap(iopt, mapping))
+			continue;
+		if (last == U64_MAX)
+			break;
+		start = last + 1;
+		if (!--left) {
+			mutex_unlock(&iopt->lock);
+			cond_resched();
+			left = MAPPINGS_PER_STEP;
+			mutex_lock(&iopt->lock);
+		}
 	}
 	mutex_unlock(&iopt->lock);
+}
+
+/* Marks what shows any of these pages. */
+static bool mark_revoked(unsigned long first, unsigned long last)
+{
+	bool found = false;
+	unsigned long index;
+	struct pfnmap *map;
+
+	lockdep_assert_held(&pfnmap_lock);
+	xa_for_each(&pfnmaps, index, map) {
+		/* One that is marked may be in domains yet, if just now. */
+		if (shows(map, first, last)) {
+			set_bit(UMEM_REVOKED, &map->umem->flags);
+			found = true;
+		}
+		cond_resched();
+	}
+	return found;
 }
 
 /**
@@ -178,26 +312,22 @@ static void clear_space(struct io_pagetable *iopt)
 void iopt_revoke_pfns(unsigned long first, unsigned long last)
 {
 	struct io_pagetable *iopt;
-	bool found = false;
-	unsigned long index;
-	struct umem *umem;
 
 	mutex_lock(&pfnmap_lock);
-	/* Pairs with umem_pfnmap_begin(). */
-	smp_store_release(&nr_revocations, nr_revocations + 1);
-	xa_for_each(&pfnmaps, index, umem) {
-		if (!umem_is_revoked(umem) && shows(umem, first, last)) {
-			set_bit(UMEM_REVOKED, &umem->flags);
-			set_bit(UMEM_REVOKING, &umem->flags);
-			found = true;
-		}
+	remember(first, last);
+	if (!mark_revoked(first, last))
+		goto unlock;
+	list_for_each_entry(iopt, &spaces, space) {
+		/* With a visitor it stays in the list. */
+		WRITE_ONCE(iopt->nr_visitors, iopt->nr_visitors + 1);
+		mutex_unlock(&pfnmap_lock);
+		clear_space(iopt);
+		mutex_lock(&pfnmap_lock);
+		WRITE_ONCE(iopt->nr_visitors, iopt->nr_visitors - 1);
+		if (!iopt->nr_visitors)
+			wake_up_all(&iopt->claims);
 	}
-	if (found) {
-		list_for_each_entry(iopt, &spaces, space)
-			clear_space(iopt);
-		xa_for_each(&pfnmaps, index, umem)
-			clear_bit(UMEM_REVOKING, &umem->flags);
-	}
+unlock:
 	mutex_unlock(&pfnmap_lock);
 }
 EXPORT_SYMBOL_GPL(iopt_revoke_pfns);

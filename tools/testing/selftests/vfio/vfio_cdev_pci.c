@@ -11,10 +11,12 @@
 #include <linux/pci_regs.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "cdev.h"
 #include "type1.h"
@@ -85,6 +87,25 @@ static void *map_bar(int fd)
 	if (region(fd, VFIO_PCI_BAR0_REGION_INDEX, &info))
 		return MAP_FAILED;
 	return mmap(NULL, 2 * PAGE_4K, PROT_READ | PROT_WRITE, MAP_SHARED, fd, info.offset);
+}
+
+/* All of it, again and again, so that it takes a while to look up. */
+static __u8 *map_bar_often(int fd, __u64 size)
+{
+	struct vfio_region_info info;
+	__u8 *bar, *place;
+	__u64 done;
+
+	if (region(fd, VFIO_PCI_BAR0_REGION_INDEX, &info))
+		return MAP_FAILED;
+	bar = mem_reserve(size);
+	for (done = 0; bar && done < size; done += info.size) {
+		place = mmap(bar + done, info.size, PROT_READ | PROT_WRITE,
+			     MAP_SHARED | MAP_FIXED, fd, info.offset);
+		if (place == MAP_FAILED)
+			return MAP_FAILED;
+	}
+	return bar ? bar : MAP_FAILED;
 }
 
 static int unbind_driver(const char *name)
@@ -476,6 +497,64 @@ TEST_F(peer, reset)
 	EXPECT_EQ(0, refused(self));
 }
 
+static int set_feature(int fd, __u32 feature)
+{
+	struct vfio_device_feature set = {
+		.argsz = sizeof(set),
+		.flags = VFIO_DEVICE_FEATURE_SET | feature,
+	};
+
+	return call(fd, VFIO_DEVICE_FEATURE, &set);
+}
+
+/* Whether the kernel put it to sleep, or has no means to do so. */
+static bool falls_asleep(const char *name)
+{
+	char path[80], status[20] = "";
+	int i;
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/power/runtime_status", name);
+	for (i = 0; i < 200; i++) {
+		FILE *file = fopen(path, "r");
+		bool known = file && fgets(status, sizeof(status), file);
+
+		if (file)
+			fclose(file);
+		if (!known || !strncmp(status, "suspended", 9) || !strncmp(status, "unsup", 5))
+			break;
+		usleep(10000);
+	}
+	printf("# power: %s\n", status[0] ? strtok(status, "\n") : "not managed");
+	return i < 200;
+}
+
+/*
+ * A device that sleeps is not lost to others for good: it is not theirs meanwhile,
+ * but what they have mapped of it leads there again when it is awake.
+ */
+TEST_F(peer, low_power)
+{
+	ASSERT_EQ(0, map(self, self->bar, IOVA_BAR, 2 * PAGE_4K));
+	EXPECT_EQ(0, passes(self, 11));
+	ASSERT_EQ(0, set_feature(self->display, VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY));
+	EXPECT_EQ(-EINVAL, set_feature(self->display, VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY));
+	EXPECT_TRUE(falls_asleep(self->name));
+	EXPECT_EQ(-EFAULT, map(self, self->bar, IOVA_BAR + GIB, PAGE_4K));
+	ASSERT_EQ(0, set_feature(self->display, VFIO_DEVICE_FEATURE_LOW_POWER_EXIT));
+	EXPECT_EQ(0, passes(self, 12));
+	ASSERT_EQ(0, map(self, self->bar, IOVA_BAR + GIB, PAGE_4K));
+
+	/* Closed in its sleep, it is gone as ever. */
+	ASSERT_EQ(0, set_feature(self->display, VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY));
+	EXPECT_TRUE(falls_asleep(self->name));
+	munmap(self->bar, 2 * PAGE_4K);
+	self->bar = NULL;
+	close(self->display);
+	self->display = -1;
+	EXPECT_EQ(0, edu_dma_refused(&self->edu, EDU_WRITES_MEMORY, IOVA_BAR, DMA_LEN,
+				     (char[256]){}, 256));
+}
+
 /* The owner has closed it, and somebody else may have it. */
 TEST_F(peer, closed)
 {
@@ -492,6 +571,123 @@ TEST_F(peer, closed)
 	self->display = -1;
 	EXPECT_EQ(0, refused(self));
 	EXPECT_EQ(0, unmap(self, IOVA_BAR, 2 * PAGE_4K));
+}
+
+/* ---- another device, whose memory goes all the time ---- */
+
+struct toggler {
+	int fd;
+	atomic_bool stop;
+	atomic_long times;
+	atomic_int err;
+};
+
+/*
+ * Each time it is switched off, it is taken back, on or not. It is not switched on
+ * in between, because QEMU 7.2 does not survive it: when the memory map changes
+ * while another processor is at some device, it follows a null pointer
+ * (memory_region_access_valid(), for a region without operations).
+ */
+static void *switch_off(void *arg)
+{
+	struct toggler *toggler = arg;
+
+	for (; !toggler->stop && !toggler->err; toggler->times++)
+		toggler->err = enable_memory(toggler->fd, false);
+	return NULL;
+}
+
+static double seconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec + now.tv_nsec / 1e9;
+}
+
+/* How often a second, for at least three. A single call may take for ever. */
+static double maps_a_second(struct _test_data_peer *self, const void *bar, __u64 size)
+{
+	double start = seconds(), now = start;
+	long times;
+
+	for (times = 0; times < 2 || now < start + 3; times++, now = seconds()) {
+		if (map(self, bar, IOVA_BAR, size) || unmap(self, IOVA_BAR, size))
+			return -1;
+	}
+	return times / (now - start);
+}
+
+static int open_neighbour(struct _test_data_peer *self, const char *name)
+{
+	__u32 id;
+	int fd, err;
+
+	if (self->container < 0) {
+		err = open_function(name, self->iommufd, &fd, &id);
+	} else {
+		fd = ioctl(self->group, VFIO_GROUP_GET_DEVICE_FD, name);
+		err = fd < 0 ? -errno : 0;
+	}
+	return err ? err : fd;
+}
+
+/*
+ * A BAR is mapped again and again while another device, of which something is
+ * mapped too, has its memory switched off as fast as that goes. That one is revoked,
+ * and nothing else is, nor does it keep others waiting.
+ */
+TEST_F_TIMEOUT(peer, restless_neighbour, 60)
+{
+	char names[NR_FUNCTIONS][PCI_NAME_LEN];
+	const __u64 iova = IOVA_BAR + GIB;
+	struct toggler toggler = {};
+	double quiet, restless;
+	__u8 *often, *theirs;
+	pthread_t thread;
+	char line[256];
+
+	ASSERT_EQ(NR_FUNCTIONS, pci_find(DISPLAY_VENDOR, DISPLAY_DEVICE, names, NR_FUNCTIONS));
+	toggler.fd = open_neighbour(self, names[1]);
+	ASSERT_LE(0, toggler.fd);
+	ASSERT_EQ(0, enable_memory(toggler.fd, true));
+	theirs = map_bar(toggler.fd);
+	ASSERT_NE(MAP_FAILED, theirs);
+	ASSERT_EQ(0, map(self, theirs, iova, PAGE_4K));
+	mem_fill(theirs, DMA_LEN, 20);
+	memset(self->memory, 0, DMA_LEN);
+	EXPECT_EQ(0, edu_dma(&self->edu, EDU_READS_MEMORY, iova, 0, DMA_LEN));
+	EXPECT_EQ(0, edu_dma(&self->edu, EDU_WRITES_MEMORY, IOVA_BASE, 0, DMA_LEN));
+	EXPECT_TRUE(mem_is(self->memory, DMA_LEN, 20));
+
+	often = map_bar_often(self->display, GIB);
+	ASSERT_NE(MAP_FAILED, often);
+	quiet = maps_a_second(self, often, GIB);
+	ASSERT_LT(0, quiet);
+
+	ASSERT_EQ(0, pthread_create(&thread, NULL, switch_off, &toggler));
+	restless = maps_a_second(self, often, GIB);
+	toggler.stop = true;
+	pthread_join(thread, NULL);
+	printf("# %.1f maps a second, %.1f beside %ld times off\n", quiet, restless,
+	       (long)toggler.times);
+	EXPECT_LT(0, restless);
+	EXPECT_EQ(0, toggler.err);
+	EXPECT_LT(10, toggler.times);
+	ASSERT_EQ(0, enable_memory(toggler.fd, true));
+
+	/* It really is revoked, and the other one really is not. */
+	EXPECT_EQ(0, edu_dma_refused(&self->edu, EDU_WRITES_MEMORY, iova, DMA_LEN, line,
+				     sizeof(line)));
+	mem_fill(theirs, DMA_LEN, 21);
+	EXPECT_EQ(0, edu_dma(&self->edu, EDU_READS_MEMORY, iova, 0, DMA_LEN));
+	EXPECT_EQ(0, edu_dma(&self->edu, EDU_WRITES_MEMORY, IOVA_BASE, 0, DMA_LEN));
+	EXPECT_FALSE(mem_is(self->memory, DMA_LEN, 21));
+	ASSERT_EQ(0, map(self, often, IOVA_BAR, GIB));
+	EXPECT_EQ(0, passes(self, 22));
+	munmap(theirs, 2 * PAGE_4K);
+	munmap(often, GIB);
+	close(toggler.fd);
 }
 
 static void *remove_device(void *name)
