@@ -11,6 +11,7 @@
  * Locks, in the order in which they nest:
  *
  *   ictx->device_lock      devices: bind, attach and what undoes them
+ *   ictx->show_lock        readers of fdinfo, whose references are nobody's
  *   the engine's locks
  *   ictx->groups_lock      which groups there are
  *   ictx->objects' xa_lock ids
@@ -28,6 +29,7 @@
 #include <linux/mutex.h>
 #include <linux/rcupdate.h>
 #include <linux/refcount.h>
+#include <linux/rwsem.h>
 #include <linux/vfio_type1.h>
 #include <linux/wait.h>
 #include <linux/xarray.h>
@@ -72,6 +74,8 @@ struct iommufd_object {
  * @objects: by id; an id whose object is not complete yet has a zero entry
  * @charge_process: RLIMIT_MODE: charge the process, not the user; changes only
  *		    while @objects is empty, under its xa_lock
+ * @show_lock: held for reading by who refers to an object only to show it, for
+ *	       writing by IOMMU_DESTROY, so that it does not find that reference
  * @nr_changed: IOASes whose usable ranges changed unseen
  * @changed: woken when @nr_changed becomes positive
  * @device_lock: serialises bind, attach and their opposites
@@ -86,6 +90,7 @@ struct iommufd_ctx {
 	struct file *file;
 	struct xarray objects;
 	bool charge_process;
+	struct rw_semaphore show_lock;
 
 	atomic_t nr_changed;
 	wait_queue_head_t changed;

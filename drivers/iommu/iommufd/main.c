@@ -139,21 +139,25 @@ static bool belongs_to_driver(const struct iommufd_object *obj)
 static int remove_object(struct iommufd_ctx *ictx, u32 id, bool by_user)
 {
 	struct iommufd_object *obj;
+	int ret = 0;
 
+	/* Who reads what an object holds does not use it, and is waited for. */
+	if (by_user)
+		down_write(&ictx->show_lock);
 	xa_lock(&ictx->objects);
 	obj = xa_load(&ictx->objects, id);
-	if (!obj) {
-		xa_unlock(&ictx->objects);
-		return -ENOENT;
-	}
-	if ((by_user && belongs_to_driver(obj)) ||
-	    !refcount_dec_if_one(&obj->users)) {
-		xa_unlock(&ictx->objects);
-		return -EBUSY;
-	}
-	__xa_erase(&ictx->objects, id);
+	if (!obj)
+		ret = -ENOENT;
+	else if ((by_user && belongs_to_driver(obj)) ||
+		 !refcount_dec_if_one(&obj->users))
+		ret = -EBUSY;
+	else
+		__xa_erase(&ictx->objects, id);
 	xa_unlock(&ictx->objects);
-
+	if (by_user)
+		up_write(&ictx->show_lock);
+	if (ret)
+		return ret;
 	destroy_object[obj->type](obj);
 	kfree_rcu(obj, rcu);
 	return 0;
@@ -314,6 +318,7 @@ static int iommufd_fops_open(struct inode *inode, struct file *file)
 	ictx->file = file;
 	/* Id 0 never exists, so that a program can say "none". */
 	xa_init_flags(&ictx->objects, XA_FLAGS_ALLOC1 | XA_FLAGS_ACCOUNT);
+	init_rwsem(&ictx->show_lock);
 	init_waitqueue_head(&ictx->changed);
 	mutex_init(&ictx->device_lock);
 	INIT_LIST_HEAD(&ictx->groups);
@@ -365,12 +370,15 @@ static void iommufd_fops_show_fdinfo(struct seq_file *m, struct file *file)
 	seq_printf(m, "charge:\t%s\n",
 		   READ_ONCE(ictx->charge_process) ? "process" : "user");
 	xa_for_each(&ictx->objects, id, obj) {
-		struct iommufd_ioas *ioas = iommufd_get_ioas(ictx, id);
+		struct iommufd_ioas *ioas;
 
-		if (IS_ERR(ioas))
-			continue;
-		iommufd_ioas_show(m, ioas);
-		iommufd_put_ioas(ioas);
+		down_read(&ictx->show_lock);
+		ioas = iommufd_get_ioas(ictx, id);
+		if (!IS_ERR(ioas)) {
+			iommufd_ioas_show(m, ioas);
+			iommufd_put_ioas(ioas);
+		}
+		up_read(&ictx->show_lock);
 	}
 }
 #endif

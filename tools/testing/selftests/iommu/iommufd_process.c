@@ -5,9 +5,11 @@
  */
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #include "iommufd.h"
 
@@ -704,5 +706,58 @@ TEST_F(process, threads)
 }
 
 NEEDS_IOMMUFD
+
+/* ---- readers ---- */
+
+struct reader {
+	int fd;
+	atomic_bool stop;
+	atomic_long lines;		/* about an IOAS */
+};
+
+static void *watch(void *arg)
+{
+	struct reader *reader = arg;
+	char text[4096];
+
+	while (!reader->stop) {
+		if (read_fdinfo(reader->fd, text, sizeof(text)) < 0)
+			break;
+		reader->lines += !!strstr(text, "ioas:");
+	}
+	return NULL;
+}
+
+/* Who watches does not hold on to what is seen: it can go at any moment. */
+TEST(watched_while_destroyed)
+{
+	struct reader reader = {};
+	pthread_t threads[2];
+	long destroyed = 0;
+	unsigned int i;
+	void *memory;
+	time_t end;
+
+	ASSERT_EQ(0, mem_alloc(MEM_4K, PAGE_4K, &memory));
+	reader.fd = iommufd_open();
+	ASSERT_LE(0, reader.fd);
+	for (i = 0; i < ARRAY_SIZE(threads); i++)
+		ASSERT_EQ(0, pthread_create(&threads[i], NULL, watch, &reader));
+	for (end = time(NULL) + 3; time(NULL) < end || !reader.lines; destroyed++) {
+		__u32 ioas;
+
+		ASSERT_EQ(0, ioas_alloc(reader.fd, &ioas));
+		/* What takes time to count. */
+		for (i = 0; i < 50; i++)
+			ASSERT_EQ(0, ioas_map(reader.fd, ioas, memory, PAGE_4K,
+					      (i + 16) * PAGE_4K));
+		ASSERT_EQ(0, iommufd_destroy(reader.fd, ioas));
+	}
+	reader.stop = true;
+	for (i = 0; i < ARRAY_SIZE(threads); i++)
+		pthread_join(threads[i], NULL);
+	printf("# seen %ld times, destroyed %ld times\n", (long)reader.lines, destroyed);
+	close(reader.fd);
+}
 
 TEST_HARNESS_MAIN
