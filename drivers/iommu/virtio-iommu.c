@@ -350,35 +350,35 @@ static bool find_reserved(struct viommu_dev *vdev, u64 start, u64 last,
 	return false;
 }
 
+/* The lowest place at @start or above where nothing is reserved and the device translates. */
+static bool find_window(struct viommu_dev *vdev, u64 start, u64 *window)
+{
+	struct viommu *viommu = vdev->viommu;
+	u64 end;
+
+	start = round_up(max(start, viommu->first_iova), SW_MSI_SIZE);
+	/* Near the end it may wrap, and so be too small. */
+	while (start >= viommu->first_iova && start <= viommu->last_iova &&
+	       viommu->last_iova - start >= SW_MSI_SIZE - 1) {
+		if (!find_reserved(vdev, start, start + SW_MSI_SIZE - 1, &end)) {
+			*window = start;
+			return true;
+		}
+		start = round_up(end + 1, SW_MSI_SIZE);
+		if (!start)
+			return false;
+	}
+	return false;
+}
+
 /*
- * A window for doorbells, where nothing is reserved and the device translates.
- * Usually where other drivers have theirs, else the lowest that will do.
+ * A window for doorbells: where other drivers have theirs if possible, else after
+ * that, since what lies lowest is what guests want for their memory.
  */
 static bool place_window(struct viommu_dev *vdev, u64 *window)
 {
-	struct viommu *viommu = vdev->viommu;
-	u64 start = SW_MSI_START, end;
-
-	if (start < viommu->first_iova ||
-	    start + SW_MSI_SIZE - 1 > viommu->last_iova ||
-	    find_reserved(vdev, start, start + SW_MSI_SIZE - 1, &end)) {
-		start = round_up(viommu->first_iova, SW_MSI_SIZE);
-		for (;;) {
-			/* Near the end it may wrap, and so be too small. */
-			if (start < viommu->first_iova ||
-			    viommu->last_iova < start ||
-			    viommu->last_iova - start < SW_MSI_SIZE - 1)
-				return false;
-			if (!find_reserved(vdev, start,
-					   start + SW_MSI_SIZE - 1, &end))
-				break;
-			start = round_up(end + 1, SW_MSI_SIZE);
-			if (!start)
-				return false;
-		}
-	}
-	*window = start;
-	return true;
+	return find_window(vdev, SW_MSI_START, window) ||
+	       find_window(vdev, 0, window);
 }
 
 static void report_regions(struct device *dev, struct viommu_dev *vdev,
