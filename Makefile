@@ -28,8 +28,9 @@ images-x86 := $(image-peer-x86) $(image-plain-x86) $(image-debug-x86) $(image-st
 images-arm64 := $(image-peer-arm64) $(image-plain-arm64) $(image-debug-arm64) $(image-stock-arm64)
 # What "make check" boots; the lanes' "kernels" in lanes.toml say on what.
 checked := $(image-plain-x86) $(image-debug-x86) $(image-plain-arm64)
-# "make bench" wants three kernels of each architecture that its lanes have.
-bench-lanes := $(if $(filter all,$(L)),$(shell sed -n 's/^\[\(.*\)\]$$/\1/p' $(S)/lanes.toml),$(L))
+# "make bench" wants three kernels of each architecture that its lanes have; all are those
+# that are not like another.
+bench-lanes := $(if $(filter all,$(L)),$(shell sed -n '/^\[/h;/^required/{x;s/[][]//gp}' $(S)/lanes.toml),$(L))
 bench-arches := $(sort $(if $(filter all,$(L)),x86 arm64,$(arch)))
 bench-images := $(foreach a,$(bench-arches),$(image-plain-$a) $(image-stock-$a) $(image-peer-$a))
 lane-image = $(or $(image-$(K)-$(arch)),$(error no lane "$(L)" or no kernel "$(K)"))
@@ -130,7 +131,7 @@ ours := $(S)/config/ours.config
 
 $(O)/kernel/.built: $(O)/tree-kernel.stamp $(x86) $(ours) $(built)
 	$(call build-kernel,plain,x86,$(O)/tree)
-$(O)/kernel-debug/.built: $(O)/tree-kernel.stamp $(x86) $(ours) $(S)/config/debug.config $(built)
+$(O)/kernel-debug/.built: $(O)/tree-kernel.stamp $(x86) $(ours) $(S)/config/debug.config $(S)/config/debug-x86.config $(built)
 	$(call build-kernel,debug,x86,$(O)/tree)
 $(O)/kernel-arm64/.built: $(O)/tree-kernel.stamp $(arm64) $(ours) $(built)
 	$(call build-kernel,plain arm64,arm64,$(O)/tree)
