@@ -7,6 +7,7 @@ QEMU's control channel tells a power-off from a reset; a guest that has not
 ended by its time limit is killed.
 """
 import contextlib
+import copy
 import dataclasses
 import functools
 import json
@@ -53,7 +54,17 @@ ARCHES = {
 
 def lanes():
     with open(os.path.join(HERE, 'lanes.toml'), 'rb') as text:
-        return tomllib.load(text)
+        read = tomllib.load(text)
+    for name, lane in read.items():
+        for key, value in read[lane.pop('like', name)].items():
+            if key not in lane:
+                lane[key] = copy.deepcopy(value)
+            elif isinstance(value, dict):
+                lane[key] = value | lane[key]
+        # What a lane is there for is never skipped on it.
+        named = sum(lane.get('tests', {}).values(), [])
+        lane['may_skip'] = {key: why for key, why in lane['may_skip'].items() if key not in named}
+    return read
 
 
 def arch(lane):
@@ -70,6 +81,11 @@ def kernel(out, lane, flavour):
               'peer': 'peer/kernel'}[flavour]
     base = os.path.join(out, folder + arch(lane).suffix)
     return os.path.join(base, arch(lane).image), f'{base}.cpio'
+
+
+def root_disk(initrd):
+    """What the initramfs holds, as an ext2 file system; there is one if the kernel has the module."""
+    return initrd.removesuffix('.cpio') + '.ext2'
 
 
 def programs(out, lane):
@@ -101,9 +117,23 @@ def why_not(lane):
     return None
 
 
+def region_properties(lane):
+    """The lane's reserved regions as QEMU's virtio-iommu takes them: 7.2 and older, then newer ones."""
+    regions = lane['regions']
+    old = [f'len-reserved-regions={len(regions)}',
+           *(f'reserved-regions[{i}]={region}' for i, region in enumerate(regions))]
+    return ','.join(old), {'reserved-regions': regions}
+
+
 def device_argument(lane, device):
     """A device as QEMU takes it, with those of the lane's optional properties that it has."""
     name = device.split(',')[0]
+    if name == 'virtio-iommu-pci' and 'regions' in lane:
+        old, new = region_properties(lane)
+        if 'len-reserved-regions' in (properties(qemu(lane), name) or ()):
+            return f'{device},{old}'
+        given = dict(pair.split('=') for pair in device.split(',')[1:])
+        return json.dumps({'driver': name, **given, **new})
     wanted = lane.get('if_known', {}).get(name, {})
     have = properties(qemu(lane), name) or () if wanted else ()
     return ','.join([device] + [f'{key}={value}' for key, value in wanted.items() if key in have])
@@ -116,12 +146,20 @@ def command_line(lane, image, initrd, job, kernel_args, serial):
     for device in lane['devices']:
         command += ['-device', device_argument(lane, device)]
     command += lane.get('qemu_args', [])
+    # What the kernel does not know, and has a value, becomes PID 1's environment.
+    environment = f'KTAP={arch(lane).ktap}'
+    if 'root' in lane:
+        disk = root_disk(initrd).replace(',', ',,')
+        command += ['-drive', f'if=none,id=root,format=raw,snapshot=on,file={disk}',
+                    '-device', f'{lane["root"]},drive=root,serial=root']
+        environment += ' ROOT_DISK=root'
+    if 'regions' in lane:
+        environment += f' REGIONS={",".join(lane["regions"])}'
     # Built-in suites run at boot, and only if asked for: the harness's own tests do without.
     kunit = 'kunit.enable=1' if 'kunit' in job else ''
     # The kernel hands 32 words to PID 1 and panics if there are more: the names are one.
     words = job[:3] + [','.join(job[3:])]
-    # What the kernel does not know, and has a value, becomes PID 1's environment.
-    append = ' '.join([arch(lane).kernel_args, f'KTAP={arch(lane).ktap}', lane['kernel_args'],
+    append = ' '.join([arch(lane).kernel_args, environment, lane['kernel_args'],
                        kernel_args, kunit, '--', *words]).rstrip()
     if len(append) >= COMMAND_LINE_SIZE:
         raise ValueError(f'the command line is too long for the kernel: {append}')

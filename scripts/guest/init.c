@@ -13,6 +13,9 @@
  *	run -t SECONDS NAME,...		programs whose exit status is their result
  *	shell				a shell on the console
  *
+ * If $ROOT_DISK names a disk by its serial number, all that is on it as well: the
+ * initramfs is given up, and PID 1 begins again from there.
+ *
  * After each program the kernel's log and taint are examined, so that a splat
  * carries the name of what caused it. The line "# end status=N" is written
  * when nothing is left to examine, and power is turned off after that: a host
@@ -25,7 +28,9 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <glob.h>
+#include <libgen.h>
 #include <poll.h>
 #include <regex.h>
 #include <signal.h>
@@ -468,21 +473,85 @@ static void open_ktap(void)
 	}
 }
 
+static bool load_module(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	bool loaded = fd >= 0 && !syscall(SYS_finit_module, fd, "", 0);
+	int err = errno;
+
+	if (fd >= 0)
+		close(fd);
+	errno = err;
+	return loaded;
+}
+
 static void load_modules(void)
 {
 	glob_t found = { 0 };
 
 	glob("/modules/*.ko", 0, NULL, &found);
 	for (size_t i = 0; i < found.gl_pathc; i++) {
-		int fd = open(found.gl_pathv[i], O_RDONLY | O_CLOEXEC);
-
-		if (fd < 0 || syscall(SYS_finit_module, fd, "", 0))
+		if (!load_module(found.gl_pathv[i]))
 			report("harness", "cannot load %s: %s", found.gl_pathv[i],
 			       strerror(errno));
-		if (fd >= 0)
-			close(fd);
 	}
 	globfree(&found);
+}
+
+/* --- a root file system on a disk --- */
+
+/* The node of the block device with that serial number. */
+static bool find_disk(const char *serial, char *node, size_t size)
+{
+	glob_t found = { 0 };
+	bool same = false;
+
+	glob("/sys/block/*/serial", 0, NULL, &found);
+	for (size_t i = 0; i < found.gl_pathc && !same; i++) {
+		FILE *f = fopen(found.gl_pathv[i], "r");
+		char text[64] = "";
+
+		same = f && fscanf(f, "%63s", text) == 1 && !strcmp(text, serial);
+		if (f)
+			fclose(f);
+		if (same)
+			snprintf(node, size, "/dev/%s", basename(dirname(found.gl_pathv[i])));
+	}
+	globfree(&found);
+	return same;
+}
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
+{
+	/* What is mounted on, and the root itself, stay. */
+	remove(path);
+	return 0;
+}
+
+/* Does not return if it succeeds; then /init runs again and finds no $ROOT_DISK. */
+static const char *move_to_disk(char **argv)
+{
+	const char *serial = getenv("ROOT_DISK");
+	char node[64];
+
+	if (!serial)
+		return NULL;
+	mount("devtmpfs", "/dev", "devtmpfs", 0, NULL);
+	mount("sysfs", "/sys", "sysfs", 0, NULL);
+	if (!load_module("/modules/disk/ext2.ko"))
+		return "no module of the file system";
+	if (!find_disk(serial, node, sizeof(node)))
+		return "no such disk";
+	if (mount(node, "/disk", "ext2", 0, NULL))
+		return "cannot mount it";
+	umount("/sys");
+	umount2("/dev", MNT_DETACH);
+	nftw("/", remove_one, 16, FTW_DEPTH | FTW_MOUNT | FTW_PHYS);
+	if (chdir("/disk") || mount(".", "/", NULL, MS_MOVE, NULL) || chroot(".") || chdir("/"))
+		return "cannot move there";
+	unsetenv("ROOT_DISK");
+	execv("/init", argv);
+	return "no /init there";
 }
 
 static void shell(void)
@@ -508,6 +577,7 @@ int main(int argc, char **argv)
 	char *names[MAX_NAMES], *name;
 	int timeout_s, nr_names = 0;
 	bool speaks_ktap, want_kunit = false;
+	const char *no_disk = move_to_disk(argv);
 
 	/* Words that the kernel does not know stand in front of ours. */
 	while (argc > 1 && strcmp(argv[1], "test") && strcmp(argv[1], "run") &&
@@ -522,6 +592,9 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	mount_all();
 	open_ktap();
+	if (no_disk)
+		report("harness", "no root file system on disk %s: %s", getenv("ROOT_DISK"),
+		       no_disk);
 
 	if (argc > 1 && !strcmp(argv[1], "shell"))
 		shell();
