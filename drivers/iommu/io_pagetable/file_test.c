@@ -324,25 +324,25 @@ static void change_process(struct kunit *test)
 	b = test_space(t, NULL);
 	iopts[0] = a;
 	iopts[1] = b;
-	KUNIT_EXPECT_EQ(test, 0, iopt_change_process(iopts, 0));
-	KUNIT_EXPECT_EQ(test, 0, iopt_change_process(iopts, 2));
+	KUNIT_EXPECT_EQ(test, 0, test_change_process(iopts, 0));
+	KUNIT_EXPECT_EQ(test, 0, test_change_process(iopts, 2));
 
 	p = run_process(t, a, b, file);
 	/* Memory of the old process itself cannot be another's. */
 	KUNIT_ASSERT_EQ(test, 0, test_map(b, IOVA, mem, SZ_4K, RW));
-	KUNIT_EXPECT_EQ(test, -EINVAL, iopt_change_process(iopts, 2));
+	KUNIT_EXPECT_EQ(test, -EINVAL, test_change_process(iopts, 2));
 	KUNIT_EXPECT_EQ(test, SZ_4K, test_unmap(t, b, IOVA, SZ_4K));
 	test_set_memlock(3);
-	KUNIT_EXPECT_EQ(test, -ENOMEM, iopt_change_process(iopts, 2));
+	KUNIT_EXPECT_EQ(test, -ENOMEM, test_change_process(iopts, 2));
 	KUNIT_EXPECT_EQ(test, 0, test_locked(t));
 	KUNIT_EXPECT_EQ(test, 4, p.mm->locked_vm);
 
 	/* Once for both; a second time nothing is left to be done. */
 	test_set_memlock(4);
-	KUNIT_EXPECT_EQ(test, 0, iopt_change_process(iopts, 2));
+	KUNIT_EXPECT_EQ(test, 0, test_change_process(iopts, 2));
 	KUNIT_EXPECT_EQ(test, 4, test_locked(t));
 	KUNIT_EXPECT_EQ(test, 0, p.mm->locked_vm);
-	KUNIT_EXPECT_EQ(test, 0, iopt_change_process(iopts, 2));
+	KUNIT_EXPECT_EQ(test, 0, test_change_process(iopts, 2));
 	KUNIT_EXPECT_EQ(test, 4, test_locked(t));
 	KUNIT_EXPECT_EQ(test, SZ_16K, test_unmap(t, a, IOVA, SZ_16K));
 	KUNIT_EXPECT_EQ(test, 4, test_locked(t));
@@ -353,10 +353,10 @@ static void change_process(struct kunit *test)
 	/* A user pays once, whichever of his processes it is. */
 	iopts[0] = test_space(t, &user);
 	p = run_process(t, iopts[0], NULL, file);
-	KUNIT_EXPECT_EQ(test, -EINVAL, iopt_change_process(iopts, 2));
+	KUNIT_EXPECT_EQ(test, -EINVAL, test_change_process(iopts, 2));
 	KUNIT_EXPECT_EQ(test, 4, test_user_locked(t));
 	KUNIT_EXPECT_EQ(test, 4, atomic64_read(&p.mm->pinned_vm));
-	KUNIT_EXPECT_EQ(test, 0, iopt_change_process(iopts, 1));
+	KUNIT_EXPECT_EQ(test, 0, test_change_process(iopts, 1));
 	KUNIT_EXPECT_EQ(test, 4, test_user_locked(t));
 	KUNIT_EXPECT_EQ(test, 0, atomic64_read(&p.mm->pinned_vm));
 	KUNIT_EXPECT_EQ(test, 4, test_pinned_vm(t));

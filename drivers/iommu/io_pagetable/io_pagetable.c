@@ -1012,15 +1012,13 @@ EXPORT_SYMBOL_GPL(iopt_has_invalid_uaddr);
  * Processes that change
  */
 
-/* One change at a time: it takes the locks of several spaces. */
-static DEFINE_MUTEX(change_lock);
-
-static void lock_all(struct io_pagetable **iopts, unsigned int nr)
+static void lock_all(struct io_pagetable **iopts, unsigned int nr,
+		     struct mutex *change_lock)
 {
 	unsigned int i;
 
 	for (i = 0; i < nr; i++)
-		mutex_lock_nest_lock(&iopts[i]->lock, &change_lock);
+		mutex_lock_nest_lock(&iopts[i]->lock, change_lock);
 }
 
 static void unlock_all(struct io_pagetable **iopts, unsigned int nr)
@@ -1058,6 +1056,9 @@ static int count_due(struct io_pagetable **iopts, unsigned int nr,
 			if (!test_and_set_bit(UMEM_COUNTED, &umem->flags) &&
 			    !umem_same_payer(umem->owner, owner))
 				*due += umem->charged;
+			if (fatal_signal_pending(current))
+				return -EINTR;
+			cond_resched();
 		}
 	}
 	return 0;
@@ -1082,6 +1083,7 @@ static struct umem_owner *set_owner(struct io_pagetable **iopts,
 			if (test_and_clear_bit(UMEM_COUNTED, &umem->flags) &&
 			    owner)
 				umem_set_owner(umem, owner, &list);
+			cond_resched();
 		}
 	}
 	return list;
@@ -1091,6 +1093,7 @@ static struct umem_owner *set_owner(struct io_pagetable **iopts,
  * iopt_change_process - the calling process answers for what is mapped
  * @iopts: spaces, each once, that charge in the same way
  * @nr: how many
+ * @change_lock: serialises changes of spaces that share memory
  *
  * From now on the caller is charged for what any process has mapped in them,
  * for memory that is mapped several times once.
@@ -1100,7 +1103,8 @@ static struct umem_owner *set_owner(struct io_pagetable **iopts,
  * -ENOMEM if the caller may not pin as much; -EINTR. After an error nothing has
  * changed.
  */
-int iopt_change_process(struct io_pagetable **iopts, unsigned int nr)
+int iopt_change_process(struct io_pagetable **iopts, unsigned int nr,
+			struct mutex *change_lock)
 {
 	struct umem_owner *owner, *old;
 	unsigned long due, paid = 0;
@@ -1116,13 +1120,13 @@ int iopt_change_process(struct io_pagetable **iopts, unsigned int nr)
 	owner = umem_owner_of_current(iopts[0]->config.charge, NULL);
 	if (!owner)
 		return -ENOMEM;
-	ret = mutex_lock_killable(&change_lock);
+	ret = mutex_lock_killable(change_lock);
 	if (ret)
 		goto put_owner;
 
 	/* Paid without the locks; what is due may have grown meanwhile. */
 	for (;;) {
-		lock_all(iopts, nr);
+		lock_all(iopts, nr, change_lock);
 		ret = count_due(iopts, nr, owner, &due);
 		if (ret || due <= paid)
 			break;
@@ -1140,7 +1144,7 @@ int iopt_change_process(struct io_pagetable **iopts, unsigned int nr)
 		paid -= due;
 refund:
 	umem_refund(owner, paid);
-	mutex_unlock(&change_lock);
+	mutex_unlock(change_lock);
 put_owner:
 	umem_owner_put(owner);
 	return ret;

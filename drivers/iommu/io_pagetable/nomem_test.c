@@ -147,10 +147,10 @@ static void sweep_file(struct kunit *test)
 	expect_mapped(t, d, IOVA, mem, 64, RW);
 
 	fail_nth(1);
-	KUNIT_EXPECT_EQ(test, -ENOMEM, iopt_change_process(iopts, 1));
+	KUNIT_EXPECT_EQ(test, -ENOMEM, test_change_process(iopts, 1));
 	KUNIT_EXPECT_FALSE(test, none_failed());
 	KUNIT_EXPECT_EQ(test, 64, test_locked(t));
-	KUNIT_EXPECT_EQ(test, 0, iopt_change_process(iopts, 1));
+	KUNIT_EXPECT_EQ(test, 0, test_change_process(iopts, 1));
 	KUNIT_EXPECT_EQ(test, 64, test_locked(t));
 }
 

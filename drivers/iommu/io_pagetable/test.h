@@ -195,4 +195,12 @@ void test_start(struct engine_test *t, struct test_worker *worker,
 void test_join(struct test_worker *worker);
 void test_allow_kill(void);
 
+static inline int test_change_process(struct io_pagetable **iopts,
+				      unsigned int nr)
+{
+	static DEFINE_MUTEX(lock);
+
+	return iopt_change_process(iopts, nr, &lock);
+}
+
 #endif /* __IO_PAGETABLE_TEST_H */

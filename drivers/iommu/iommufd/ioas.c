@@ -497,7 +497,7 @@ int iommufd_ioctl_change_process(struct iommufd_ucmd *ucmd)
 		iopts[nr++] = &ioas->iopt;
 	}
 	if (!ret)
-		ret = iopt_change_process(iopts, nr);
+		ret = iopt_change_process(iopts, nr, &ictx->change_lock);
 	while (nr--)
 		iommufd_put_ioas(container_of(iopts[nr], struct iommufd_ioas,
 					      iopt));

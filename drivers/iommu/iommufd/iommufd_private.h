@@ -12,6 +12,7 @@
  *
  *   ictx->device_lock      devices: bind, attach and what undoes them
  *   ictx->show_lock        readers of fdinfo, whose references are nobody's
+ *   ictx->change_lock      IOMMU_IOAS_CHANGE_PROCESS, one at a time
  *   the engine's locks
  *   ictx->groups_lock      which groups there are
  *   ictx->objects' xa_lock ids
@@ -82,6 +83,7 @@ struct iommufd_object {
  * @groups: IOMMU groups with a bound device; @device_lock and @groups_lock;
  *	    read: either
  * @groups_lock: for readers that may not wait for @device_lock
+ * @change_lock: see iopt_change_process()
  * @vfio_lock: nests outside all others
  * @vfio_ioas: what the VFIO container's ioctls are about, without a reference;
  *	       @vfio_lock
@@ -98,6 +100,8 @@ struct iommufd_ctx {
 	struct mutex device_lock;	/* of @groups and all that is in them */
 	struct list_head groups;
 	spinlock_t groups_lock;		/* of changes of @groups, for readers */
+
+	struct mutex change_lock;	/* of changes of who pays for @objects */
 
 	struct mutex vfio_lock;		/* of @vfio_ioas */
 	struct iommufd_ioas *vfio_ioas;

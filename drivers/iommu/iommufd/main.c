@@ -323,6 +323,7 @@ static int iommufd_fops_open(struct inode *inode, struct file *file)
 	mutex_init(&ictx->device_lock);
 	INIT_LIST_HEAD(&ictx->groups);
 	spin_lock_init(&ictx->groups_lock);
+	mutex_init(&ictx->change_lock);
 	mutex_init(&ictx->vfio_lock);
 	file->private_data = ictx;
 	return 0;
@@ -347,6 +348,7 @@ static int iommufd_fops_release(struct inode *inode, struct file *file)
 	WARN_ON(!xa_empty(&ictx->objects) || !list_empty(&ictx->groups));
 	xa_destroy(&ictx->objects);
 	mutex_destroy(&ictx->vfio_lock);
+	mutex_destroy(&ictx->change_lock);
 	mutex_destroy(&ictx->device_lock);
 	kfree(ictx);
 	return 0;
