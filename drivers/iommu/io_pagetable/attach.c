@@ -68,6 +68,9 @@ static int pin_all(struct io_pagetable *iopt)
 		if (last == U64_MAX)
 			break;
 		start = last + 1;
+		ret = iopt_pause();
+		if (ret)
+			break;
 	}
 	mutex_unlock(&iopt->lock);
 	return ret;

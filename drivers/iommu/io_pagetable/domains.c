@@ -417,6 +417,9 @@ int iopt_replay(struct io_pagetable *iopt, struct iopt_domain *d)
 		if (last == U64_MAX)
 			break;
 		start = last + 1;
+		ret = iopt_pause();
+		if (ret)
+			break;
 	}
 	mutex_unlock(&iopt->lock);
 	return ret;

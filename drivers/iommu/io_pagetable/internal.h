@@ -29,6 +29,7 @@
 #include <linux/iommu.h>
 #include <linux/mm.h>
 #include <linux/refcount.h>
+#include <linux/sched/signal.h>
 #include <linux/sizes.h>
 #include <linux/spinlock.h>
 #include <linux/xarray.h>
@@ -237,6 +238,13 @@ static inline unsigned long mapping_npages(const struct iopt_mapping *mapping)
 	/* In this order, because a mapping may end with the last byte. */
 	return (((mapping->offset & ~PAGE_MASK) +
 		 (mapping->last - mapping->start)) >> PAGE_SHIFT) + 1;
+}
+
+/* Between two of what may be millions of mappings; -EINTR for a fatal signal. */
+static inline int iopt_pause(void)
+{
+	cond_resched();
+	return fatal_signal_pending(current) ? -EINTR : 0;
 }
 
 /* io_pagetable.c */

@@ -429,7 +429,9 @@ static int complete_mappings(struct io_pagetable *iopt,
 	int ret;
 
 	do {
-		ret = complete_mapping(iopt, mapping, src);
+		ret = mappings->next ? iopt_pause() : 0;
+		if (!ret)
+			ret = complete_mapping(iopt, mapping, src);
 		if (ret)
 			return ret;
 		mapping = mapping->next;
@@ -683,6 +685,9 @@ static int copy_mappings(struct io_pagetable *iopt, u64 start, u64 last,
 		umem_get(copy->umem);
 		*tail = copy;
 		tail = &copy->next;
+		ret = iopt_pause();
+		if (ret)
+			break;
 	}
 	mutex_unlock(&iopt->lock);
 	if (ret)
@@ -1056,9 +1061,8 @@ static int count_due(struct io_pagetable **iopts, unsigned int nr,
 			if (!test_and_set_bit(UMEM_COUNTED, &umem->flags) &&
 			    !umem_same_payer(umem->owner, owner))
 				*due += umem->charged;
-			if (fatal_signal_pending(current))
+			if (iopt_pause())
 				return -EINTR;
-			cond_resched();
 		}
 	}
 	return 0;
