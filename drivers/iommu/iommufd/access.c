@@ -41,7 +41,7 @@ struct access_place {
  * @place: what it is attached to, %NULL if to nothing; @lock, and changes under
  *	   @attach_lock only
  * @former: what it is leaving, for what is pinned there still; as @place
- * @nr_busy: pins and copies under way; @lock
+ * @nr_busy: pins, unpins and copies under way; @lock
  * @idle: woken when there are none any more
  */
 struct iommufd_access {
@@ -170,6 +170,8 @@ static void leave(struct iommufd_access *access)
 	wait_event(access->idle, is_idle(access));
 	if (access->ops->needs_pin_pages)
 		iopt_access_ask_to_unpin(&place->access);
+	/* Another thread may be about to unpin what it was asked for. */
+	wait_event(access->idle, is_idle(access));
 	iopt_access_remove(&place->access);
 
 	spin_lock(&access->lock);
@@ -348,12 +350,13 @@ void iommufd_access_unpin_pages(struct iommufd_access *access,
 
 	if (WARN_ON(page_range(iova, length, &first, &npages)))
 		return;
-	/* It does not go while something is pinned there. */
 	spin_lock(&access->lock);
 	place = access->place ?: access->former;
+	access->nr_busy++;
 	spin_unlock(&access->lock);
 	if (!WARN_ON(!place))
 		iopt_access_unpin(&place->ioas->iopt, first, npages);
+	end_use(access);
 }
 EXPORT_SYMBOL_GPL(iommufd_access_unpin_pages);
 
