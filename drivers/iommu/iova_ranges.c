@@ -88,7 +88,7 @@ static int prepare_result(struct iova_ranges *dst, u32 nr)
 
 	if (nr <= dst->capacity)
 		return 0;
-	ranges = alloc_ranges(nr, GFP_KERNEL);
+	ranges = alloc_ranges(nr, GFP_KERNEL_ACCOUNT);
 	if (!ranges)
 		return -ENOMEM;
 	kvfree(dst->ranges);
@@ -164,7 +164,8 @@ static int splice(struct iova_ranges *set, u32 index, u32 nr_old,
 	if (nr > set->capacity) {
 		u32 doubled = min(2 * set->capacity, MAX_RANGES);
 
-		rc = grow(set, max3(nr, doubled, MIN_CAPACITY), GFP_KERNEL);
+		rc = grow(set, max3(nr, doubled, MIN_CAPACITY),
+			  GFP_KERNEL_ACCOUNT);
 		if (rc)
 			return rc;
 	}
