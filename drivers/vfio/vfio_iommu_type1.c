@@ -90,6 +90,25 @@ static int type1_check_interrupts(struct iommu_group *group)
 	return 0;
 }
 
+/* What is mapped is faulted in, which may take any time, before any lock. */
+static int type1_begin_attach(void *iommu_data)
+{
+	struct type1 *type1 = iommu_data;
+	int ret = iopt_begin_attach(type1->abi->iopt);
+
+	/* As vfio_type1_attach_group() says it. */
+	if (ret == -EFAULT && iopt_has_invalid_uaddr(type1->abi->iopt))
+		return -EBUSY;
+	return ret;
+}
+
+static void type1_end_attach(void *iommu_data)
+{
+	struct type1 *type1 = iommu_data;
+
+	iopt_end_attach(type1->abi->iopt);
+}
+
 static int type1_attach_group(void *iommu_data, struct iommu_group *group,
 			      enum vfio_group_type type)
 {
@@ -359,6 +378,8 @@ static const struct vfio_iommu_driver_ops type1_ops = {
 	.get			= type1_get,
 	.put			= type1_put,
 	.ioctl			= type1_ioctl,
+	.begin_attach		= type1_begin_attach,
+	.end_attach		= type1_end_attach,
 	.attach_group		= type1_attach_group,
 	.detach_group		= type1_detach_group,
 	.pin_pages		= type1_pin_pages,

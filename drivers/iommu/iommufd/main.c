@@ -16,6 +16,7 @@
 #include <linux/fs.h>
 #include <linux/miscdevice.h>
 #include <linux/module.h>
+#include <linux/nospec.h>
 #include <linux/poll.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
@@ -293,7 +294,8 @@ static long iommufd_fops_ioctl(struct file *file, unsigned int cmd,
 		return iommufd_vfio_ioctl(ictx, cmd, arg);
 	if (get_user(ucmd.user_size, (u32 __user *)ucmd.ubuffer))
 		return -EFAULT;
-	ioctl = &iommufd_ioctls[index];
+	ioctl = &iommufd_ioctls[array_index_nospec(index,
+						    ARRAY_SIZE(iommufd_ioctls))];
 	if (!ioctl->execute || cmd != _IO(IOMMUFD_TYPE, _IOC_NR(cmd)))
 		return -ENOTTY;
 	if (ucmd.user_size < ioctl->min_size)

@@ -8,7 +8,9 @@
  */
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sys/ioctl.h>
+#include <time.h>
 
 #include "cdev.h"
 #include "type1.h"
@@ -468,6 +470,70 @@ TEST_F(closing, order)
 	/* And can be had again. */
 	ASSERT_EQ(0, vfio_env_open(&self->env, VFIO_TYPE1v2_IOMMU, 1));
 	EXPECT_EQ(0, edu_open(self->edu));
+}
+
+/*
+ * A page that does not come, when a group joins a container in which something
+ * is mapped. Who asks about the group gets an answer meanwhile.
+ */
+struct joining {
+	struct edu *edu;
+	int fd;
+	int err;
+};
+
+static void *join_thread(void *data)
+{
+	struct joining *joining = data;
+
+	joining->err = join(joining->edu, joining->fd);
+	return NULL;
+}
+
+static void *ask_thread(void *data)
+{
+	struct vfio_group_status status = { .argsz = sizeof(status) };
+	struct edu *edu = data;
+
+	return (void *)(long)call(edu->group_fd, VFIO_GROUP_GET_STATUS, &status);
+}
+
+/* Its result if the thread ends in time. */
+static int join_in_time(pthread_t thread)
+{
+	struct timespec limit;
+	void *result;
+
+	clock_gettime(CLOCK_REALTIME, &limit);
+	limit.tv_sec += UFFD_TIMEOUT_S;
+	return -pthread_timedjoin_np(thread, &result, &limit) ?: (int)(long)result;
+}
+
+TEST_F(iommufd, group_waits_for_page)
+{
+	struct joining joining = { .edu = &self->edu[0], .fd = self->fd, .err = 1 };
+	pthread_t joiner, asker;
+	void *pages;
+	int uffd;
+	__u32 id;
+
+	uffd = uffd_open(2 * PAGE_4K, &pages);
+	ASSERT_LE(0, uffd);
+	ASSERT_EQ(0, cdev_ioas_alloc(self->fd, &id));
+	ASSERT_EQ(0, set_compat(self->fd, id));
+	ASSERT_EQ(0, cdev_ioas_map(self->fd, id, pages, IOVA_BASE, 2 * PAGE_4K));
+	ASSERT_EQ(0, pthread_create(&joiner, NULL, join_thread, &joining));
+	ASSERT_EQ(0, uffd_wait(uffd));
+	ASSERT_EQ(0, pthread_create(&asker, NULL, ask_thread, &self->edu[0]));
+	EXPECT_EQ(0, join_in_time(asker));
+	EXPECT_EQ(1, joining.err);
+
+	ASSERT_EQ(0, uffd_serve(uffd, pages, 2 * PAGE_4K));
+	ASSERT_EQ(0, pthread_join(joiner, NULL));
+	EXPECT_EQ(0, joining.err);
+	ASSERT_EQ(0, edu_open(&self->edu[0]));
+	EXPECT_TRUE(copies(&self->edu[0], pages, IOVA_BASE, 5));
+	close(uffd);
 }
 
 NEEDS_EDU(2)

@@ -6,15 +6,11 @@
  * container, nor anybody who wants to kill the caller.
  */
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/userfaultfd.h>
-#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <sys/ioctl.h>
-#include <sys/syscall.h>
 #include <time.h>
 
 #include "type1.h"
@@ -68,50 +64,6 @@ FIXTURE_VARIANT_ADD(uffd, unmap_bitmap) {
 	.what = STALLED_UNMAP_BITMAP,
 };
 
-/* Memory of @size bytes without a single page, and who is asked for them. */
-static int uffd_open(void *vaddr, size_t size)
-{
-	struct uffdio_api api = { .api = UFFD_API };
-	struct uffdio_register range = {
-		.range.start = (unsigned long)vaddr,
-		.range.len = size,
-		.mode = UFFDIO_REGISTER_MODE_MISSING,
-	};
-	int fd;
-
-	fd = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
-	if (fd < 0)
-		return -errno;
-	if (ioctl(fd, UFFDIO_API, &api) || ioctl(fd, UFFDIO_REGISTER, &range)) {
-		close(fd);
-		return -errno;
-	}
-	return fd;
-}
-
-static int uffd_serve(int uffd, void *vaddr, size_t size)
-{
-	struct uffdio_zeropage zero = {
-		.range.start = (unsigned long)vaddr,
-		.range.len = size,
-	};
-
-	return ioctl(uffd, UFFDIO_ZEROPAGE, &zero) ? -errno : 0;
-}
-
-/* Waits until somebody waits for a page. */
-static int uffd_wait(int uffd)
-{
-	struct pollfd poll_fd = { .fd = uffd, .events = POLLIN };
-	struct uffd_msg msg;
-
-	if (poll(&poll_fd, 1, TIME_LIMIT_S * 1000) != 1)
-		return -ETIMEDOUT;
-	if (read(uffd, &msg, sizeof(msg)) != sizeof(msg))
-		return -EIO;
-	return msg.event == UFFD_EVENT_PAGEFAULT ? 0 : -EINVAL;
-}
-
 static int make_call(void *data)
 {
 	struct call *call = data;
@@ -159,13 +111,10 @@ FIXTURE_SETUP(uffd)
 
 	self->call.what = variant->what;
 	self->call.container = self->env.container;
-	self->call.page = mmap(NULL, MAP_SIZE, PROT_READ | PROT_WRITE,
-			       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	self->call.err = 1;
-	ASSERT_NE(MAP_FAILED, self->call.page);
-	madvise(self->call.page, MAP_SIZE, MADV_NOHUGEPAGE);
-	self->uffd = uffd_open(self->call.page, MAP_SIZE);
+	self->uffd = uffd_open(MAP_SIZE, &vaddr);
 	ASSERT_LE(0, self->uffd);
+	self->call.page = vaddr;
 	/* All come at once, but for the third. */
 	ASSERT_EQ(0, uffd_serve(self->uffd, self->call.page, 2 * PAGE_4K));
 	ASSERT_EQ(0, uffd_serve(self->uffd, self->call.page + 3 * PAGE_4K,

@@ -143,17 +143,6 @@ int access_unpin(int fd, int access, __u32 pin);
 int access_move(int fd, int access, __u32 ioas);
 int access_rw(int fd, int access, bool write, __u64 iova, void *data, __u64 length);
 
-/* ---- pages that do not come by themselves (uffd.c) ---- */
-
-#define UFFD_TIMEOUT_S	5
-
-/* Memory of @size bytes without a page; returns who is asked for them. */
-int uffd_open(size_t size, void **vaddr);
-/* Waits until somebody waits for a page. */
-int uffd_wait(int uffd);
-/* Zero pages for a range. */
-int uffd_serve(int uffd, void *vaddr, size_t size);
-
 /* ---- accounts (account.c) ---- */
 
 /* What this process is charged, whichever account it is in. */

@@ -219,6 +219,17 @@ int write_file(const char *path, const char *text);
 int drop_ipc_lock(void);	/* makes RLIMIT_MEMLOCK bind */
 int set_memlock_limit(__u64 bytes);
 
+/* ---- pages that do not come by themselves (uffd.c) ---- */
+
+#define UFFD_TIMEOUT_S	5
+
+/* Memory of @size bytes without a page; returns who is asked for them. */
+int uffd_open(size_t size, void **vaddr);
+/* Waits until somebody waits for a page. */
+int uffd_wait(int uffd);
+/* Zero pages for a range. */
+int uffd_serve(int uffd, void *vaddr, size_t size);
+
 /* ---- what the IOMMU reports about refused DMA (fault.c) ---- */
 
 /* A place in the kernel log: faults reported later are found from here. */

@@ -11,7 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "iommufd_util.h"
+#include "vfio_util.h"
 
 int uffd_open(size_t size, void **vaddr)
 {
