@@ -133,8 +133,8 @@ int iopt_invalidate_uaddr(struct io_pagetable *iopt, u64 start, u64 last,
 int iopt_update_uaddr(struct io_pagetable *iopt, u64 iova, u64 length,
 		      unsigned long uaddr);
 bool iopt_has_invalid_uaddr(struct io_pagetable *iopt);
-int iopt_change_process(struct io_pagetable **iopts, unsigned int nr,
-			struct mutex *change_lock);
+int iopt_change_process(struct io_pagetable **iopts,
+			unsigned int nr, struct mutex *change_lock);
 
 /* Which IOVAs, which pages */
 int iopt_set_allowed(struct io_pagetable *iopt, struct iova_ranges *allowed);

@@ -247,7 +247,8 @@ static int fill_pfnmap(struct io_pagetable *iopt, struct iopt_domain *d,
 
 /**
  * iopt_fill_domains - bring a mapping into every domain that it is not in yet
- * @iopt: the space, locked; the lock is dropped for the work
+ * @iopt: the space, locked; the lock is dropped for the work, unless it is
+ *	  about device memory
  * @mapping: a mapping that the caller claimed, with its umem pinned if there is
  *	     a domain
  *

@@ -20,7 +20,8 @@
  * Long work is done under none of them, but under a claim: a mapping whose
  * state is not MAPPING_LIVE belongs to the one task that changed the state, and
  * to nobody else until that task says so under iopt->lock. Everybody else waits
- * for the claim of that one mapping to end, or leaves it alone.
+ * for the claim of that one mapping to end, or leaves it alone. Device memory
+ * alone enters and leaves domains under iopt->lock: see pfnmap.c.
  */
 #ifndef __IO_PAGETABLE_INTERNAL_H
 #define __IO_PAGETABLE_INTERNAL_H
