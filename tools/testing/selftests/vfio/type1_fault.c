@@ -104,8 +104,10 @@ TEST_F_TIMEOUT(fault, map, 300)
 	int err, failed = 1;
 
 	for (n = 1; n <= MAX_RUNS && failed; n++) {
+		__u64 iova = RUN_IOVA(n);
+
 		ASSERT_EQ(0, fail_nth(self->nth_fd, n));
-		err = dma_map(self->container, self->buffer, RUN_IOVA(n), BUFFER_SIZE);
+		err = dma_map(self->container, self->buffer, iova, BUFFER_SIZE);
 		failed = has_failed(self->nth_fd);
 		ASSERT_EQ(0, fail_nth(self->nth_fd, 0));
 		ASSERT_LE(0, failed);
@@ -114,16 +116,16 @@ TEST_F_TIMEOUT(fault, map, 300)
 			EXPECT_TRUE(unchanged(self->container, &self->before))
 				TH_LOG("run %u", n);
 			mem_fill(self->buffer, DMA_LEN, 2);
-			ASSERT_EQ(0, edu_dma(self->edu, EDU_WRITES_MEMORY, RUN_IOVA(n), 0, DMA_LEN));
+			ASSERT_EQ(0, edu_dma(self->edu, EDU_WRITES_MEMORY, iova, 0, DMA_LEN));
 			EXPECT_TRUE(mem_is(self->buffer, DMA_LEN, 2))
 				TH_LOG("run %u: the device reaches what was not mapped", n);
 			nr_failed++;
-			ASSERT_EQ(0, dma_map(self->container, self->buffer, RUN_IOVA(n), BUFFER_SIZE));
+			ASSERT_EQ(0, dma_map(self->container, self->buffer, iova, BUFFER_SIZE));
 		}
 		mem_fill(self->buffer, DMA_LEN, 3);
-		ASSERT_EQ(0, edu_dma(self->edu, EDU_WRITES_MEMORY, RUN_IOVA(n), 0, DMA_LEN));
+		ASSERT_EQ(0, edu_dma(self->edu, EDU_WRITES_MEMORY, iova, 0, DMA_LEN));
 		EXPECT_TRUE(mem_is(self->buffer, DMA_LEN, 1));
-		EXPECT_EQ(0, dma_unmap(self->container, RUN_IOVA(n), BUFFER_SIZE));
+		EXPECT_EQ(0, dma_unmap(self->container, iova, BUFFER_SIZE));
 	}
 	/* The last run had fewer than n, and everything worked. */
 	EXPECT_EQ(0, failed);

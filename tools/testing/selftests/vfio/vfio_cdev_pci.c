@@ -534,6 +534,8 @@ static bool falls_asleep(const char *name)
  */
 TEST_F(peer, low_power)
 {
+	char line[256];
+
 	ASSERT_EQ(0, map(self, self->bar, IOVA_BAR, 2 * PAGE_4K));
 	EXPECT_EQ(0, passes(self, 11));
 	ASSERT_EQ(0, set_feature(self->display, VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY));
@@ -552,7 +554,7 @@ TEST_F(peer, low_power)
 	close(self->display);
 	self->display = -1;
 	EXPECT_EQ(0, edu_dma_refused(&self->edu, EDU_WRITES_MEMORY, IOVA_BAR, DMA_LEN,
-				     (char[256]){}, 256));
+				     line, sizeof(line)));
 }
 
 /* The owner has closed it, and somebody else may have it. */
