@@ -300,6 +300,7 @@ FIXTURE(peer) {
 	struct edu edu;
 	__u8 *memory;
 	__u32 seed;		/* of what is in the BAR */
+	bool told;		/* the IOMMU has said that it refused */
 	long long pinned;
 };
 
@@ -380,25 +381,38 @@ static int passes(struct _test_data_peer *self, __u32 seed)
 }
 
 /*
- * The IOMMU refuses to write, and says so; since it does not say everything that it
- * refuses, the device is seen to read nothing of what passes() left in the BAR.
+ * The device writes to @iova, and reads: 1 if it gets what is there, 0 if not. That
+ * nothing was written shows in the memory itself.
+ */
+static int is_cut_off(struct _test_data_peer *self, __u64 iova, __u32 seed)
+{
+	mem_fill(self->memory, DMA_LEN, seed + 1);
+	if (edu_dma(&self->edu, EDU_READS_MEMORY, IOVA_BASE, 0, DMA_LEN) ||
+	    edu_dma(&self->edu, EDU_WRITES_MEMORY, iova, 0, DMA_LEN) ||
+	    edu_dma(&self->edu, EDU_READS_MEMORY, iova, 0, DMA_LEN) ||
+	    edu_dma(&self->edu, EDU_WRITES_MEMORY, IOVA_BASE, 0, DMA_LEN))
+		return -EIO;
+	return mem_is(self->memory, DMA_LEN, seed);
+}
+
+/*
+ * The IOMMU refuses what passes() did, and says so: once in a test, because its log
+ * is limited to a few lines in five seconds.
  */
 static int refused(struct _test_data_peer *self)
 {
 	char line[256];
 	int err;
 
-	err = edu_dma_refused(&self->edu, EDU_WRITES_MEMORY, IOVA_BAR, DMA_LEN, line,
-			      sizeof(line));
-	if (err)
-		return err;
-	printf("# %s\n", line[0] ? line : "refused without a word");
-	mem_fill(self->memory, DMA_LEN, self->seed + 1);
-	if (edu_dma(&self->edu, EDU_READS_MEMORY, IOVA_BASE, 0, DMA_LEN) ||
-	    edu_dma(&self->edu, EDU_READS_MEMORY, IOVA_BAR, 0, DMA_LEN) ||
-	    edu_dma(&self->edu, EDU_WRITES_MEMORY, IOVA_BASE, 0, DMA_LEN))
-		return -EIO;
-	return mem_is(self->memory, DMA_LEN, self->seed);
+	if (!self->told) {
+		err = edu_dma_refused(&self->edu, EDU_WRITES_MEMORY, IOVA_BAR, DMA_LEN, line,
+				      sizeof(line));
+		if (err)
+			return err;
+		printf("# %s\n", line[0] ? line : "refused without a word");
+		self->told = true;
+	}
+	return is_cut_off(self, IOVA_BAR, self->seed);
 }
 
 FIXTURE_SETUP(peer)
@@ -534,8 +548,6 @@ static bool falls_asleep(const char *name)
  */
 TEST_F(peer, low_power)
 {
-	char line[256];
-
 	ASSERT_EQ(0, map(self, self->bar, IOVA_BAR, 2 * PAGE_4K));
 	EXPECT_EQ(0, passes(self, 11));
 	ASSERT_EQ(0, set_feature(self->display, VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY));
@@ -553,8 +565,7 @@ TEST_F(peer, low_power)
 	self->bar = NULL;
 	close(self->display);
 	self->display = -1;
-	EXPECT_EQ(0, edu_dma_refused(&self->edu, EDU_WRITES_MEMORY, IOVA_BAR, DMA_LEN,
-				     line, sizeof(line)));
+	EXPECT_EQ(0, is_cut_off(self, IOVA_BAR, self->seed));
 }
 
 /* The owner has closed it, and somebody else may have it. */
@@ -607,13 +618,13 @@ static double seconds(void)
 	return now.tv_sec + now.tv_nsec / 1e9;
 }
 
-/* How often a second, for at least three. A single call may take for ever. */
+/* How often a second, for at least two. A single call may take for ever. */
 static double maps_a_second(struct _test_data_peer *self, const void *bar, __u64 size)
 {
 	double start = seconds(), now = start;
 	long times;
 
-	for (times = 0; times < 2 || now < start + 3; times++, now = seconds()) {
+	for (times = 0; times < 2 || now < start + 2; times++, now = seconds()) {
 		if (map(self, bar, IOVA_BAR, size) || unmap(self, IOVA_BAR, size))
 			return -1;
 	}
@@ -647,7 +658,6 @@ TEST_F_TIMEOUT(peer, restless_neighbour, 60)
 	double quiet, restless;
 	__u8 *often, *theirs;
 	pthread_t thread;
-	char line[256];
 
 	ASSERT_EQ(NR_FUNCTIONS, pci_find(DISPLAY_VENDOR, DISPLAY_DEVICE, names, NR_FUNCTIONS));
 	toggler.fd = open_neighbour(self, names[1]);
@@ -673,18 +683,16 @@ TEST_F_TIMEOUT(peer, restless_neighbour, 60)
 	pthread_join(thread, NULL);
 	printf("# %.1f maps a second, %.1f beside %ld times off\n", quiet, restless,
 	       (long)toggler.times);
-	EXPECT_LT(0, restless);
+	/* Half of it is the other thread's; what starts over each time is far below. */
+	EXPECT_LT(quiet / 20, restless);
 	EXPECT_EQ(0, toggler.err);
 	EXPECT_LT(10, toggler.times);
 	ASSERT_EQ(0, enable_memory(toggler.fd, true));
 
 	/* It really is revoked, and the other one really is not. */
-	EXPECT_EQ(0, edu_dma_refused(&self->edu, EDU_WRITES_MEMORY, iova, DMA_LEN, line,
-				     sizeof(line)));
 	mem_fill(theirs, DMA_LEN, 21);
-	EXPECT_EQ(0, edu_dma(&self->edu, EDU_READS_MEMORY, iova, 0, DMA_LEN));
-	EXPECT_EQ(0, edu_dma(&self->edu, EDU_WRITES_MEMORY, IOVA_BASE, 0, DMA_LEN));
-	EXPECT_FALSE(mem_is(self->memory, DMA_LEN, 21));
+	EXPECT_EQ(0, is_cut_off(self, iova, 21));
+	EXPECT_TRUE(mem_is(theirs, DMA_LEN, 21));
 	ASSERT_EQ(0, map(self, often, IOVA_BAR, GIB));
 	EXPECT_EQ(0, passes(self, 22));
 	munmap(theirs, 2 * PAGE_4K);
